@@ -1,0 +1,31 @@
+# Third-party libraries. A room links what its line in ARCHITECTURE.md allows; the target names below are the walls.
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED)        # Asio, Beast, System's result: headers only
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(CURL REQUIRED)
+find_package(LibArchive REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(CLI11 REQUIRED)
+if(FLAMBEAU_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+
+add_library(flambeau_boost INTERFACE)
+target_link_libraries(flambeau_boost INTERFACE Boost::headers Threads::Threads)
+# No separate compilation of Asio; its old names stay out of reach.
+target_compile_definitions(flambeau_boost INTERFACE BOOST_ASIO_NO_DEPRECATED)
+
+if(FLAMBEAU_TORCH)
+  if(DEFINED ENV{LIBTORCH})
+    list(PREPEND CMAKE_PREFIX_PATH $ENV{LIBTORCH})
+  endif()
+  find_package(Torch REQUIRED)
+  # SYSTEM keeps our warnings out of its headers.
+  add_library(flambeau_torch INTERFACE)
+  target_include_directories(flambeau_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(flambeau_torch INTERFACE ${TORCH_LIBRARIES})
+endif()

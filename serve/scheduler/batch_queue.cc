@@ -1,0 +1,293 @@
+#include "serve/scheduler/batch_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace serve {
+namespace {
+
+constexpr std::chrono::milliseconds kPeakWindow{500};
+
+bool IsDead(const Waiting& waiting, TimePoint now) {
+  return waiting.context.Cancelled() || waiting.context.deadline <= now;
+}
+
+}  // namespace
+
+/// What one pass over the queue picked, as indexes from the front of each class.
+struct BatchQueue::Choice {
+  struct Pick {
+    std::size_t index;
+    bool dead;
+  };
+  std::array<std::vector<Pick>, kPriorities> picks;
+  std::int64_t rows = 0;
+  std::size_t requests = 0;
+  TimePoint oldest = TimePoint::max();
+  TimePoint earliest_deadline = TimePoint::max();
+  bool full = false;            // no further row fits
+  bool deadline_cut = false;    // a larger batch would miss a deadline
+  bool other_shapes = false;    // live requests of other shapes were passed over
+};
+
+BatchQueue::BatchQueue(std::string name, SchedulerOptions options, ModelMetrics& metrics)
+    : name_(std::move(name)), options_(options), metrics_(metrics), times_(options.batch_size) {}
+
+void BatchQueue::Push(Waiting waiting) {
+  Status refused;
+  std::vector<Waiting> dead;
+  {
+    std::lock_guard lock(mutex_);
+    if (depth_ >= options_.capacity) SweepDead(waiting.queued, dead);
+    if (closed_) {
+      refused = {Code::kUnavailable, fmt::format("Model \"{}\" is being unloaded or the server is stopping.", name_)};
+      metrics_.rejected[static_cast<std::size_t>(RejectReason::kShutdown)].Add();
+    } else if (depth_ >= options_.capacity) {
+      refused = {Code::kResourceExhausted,
+                 fmt::format("The queue of model \"{}\" is full: {} requests are waiting (job_queue_size). Try again "
+                             "later, add workers with the scale API, or raise job_queue_size.",
+                             name_, options_.capacity)};
+      metrics_.rejected[static_cast<std::size_t>(RejectReason::kQueueFull)].Add();
+    } else {
+      unfinished_.fetch_add(1, std::memory_order_relaxed);
+      NotePeak(waiting.queued);
+      waiting_[static_cast<std::size_t>(waiting.context.priority)].push_back(std::move(waiting));
+      metrics_.queue_depth.Set(static_cast<std::int64_t>(++depth_));
+      ++changes_;
+    }
+  }
+  if (refused.ok()) {
+    pushed_.notify_one();
+  } else {
+    std::move(waiting.responder).Send(std::move(refused));
+  }
+  AnswerDead(std::move(dead));
+}
+
+std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    const TimePoint now = SteadyClock::now();
+    std::vector<Waiting> dead;
+    Decision decision = Decide(now, dead);
+    if (decision.batch || !dead.empty()) {
+      lock.unlock();
+      AnswerDead(std::move(dead));
+      if (decision.batch) {
+        CountBatch(*decision.batch, now);
+        return std::move(decision.batch);
+      }
+      lock.lock();
+      continue;
+    }
+    if (closed_ && depth_ == 0) return std::nullopt;
+    const std::uint64_t seen = changes_;
+    const auto changed = [&] { return changes_ != seen || stop.stop_requested(); };
+    if (decision.ask_again == TimePoint::max()) {
+      pushed_.wait(lock, changed);
+    } else {
+      pushed_.wait_until(lock, decision.ask_again, changed);
+    }
+  }
+  return std::nullopt;
+}
+
+BatchQueue::Decision BatchQueue::TryPop(TimePoint now) {
+  std::vector<Waiting> dead;
+  Decision decision;
+  {
+    std::lock_guard lock(mutex_);
+    decision = Decide(now, dead);
+  }
+  AnswerDead(std::move(dead));
+  if (decision.batch) CountBatch(*decision.batch, now);
+  return decision;
+}
+
+BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dead) {
+  Decision decision;
+  if (depth_ == 0) return decision;
+  const std::int64_t limit = times_.BestRows();
+  Choice choice;
+  std::uint64_t shape_key = 0;
+  for (std::size_t klass = 0; klass < waiting_.size() && !choice.full && !choice.deadline_cut; ++klass) {
+    for (std::size_t i = 0; i < waiting_[klass].size(); ++i) {
+      const Waiting& item = waiting_[klass][i];
+      if (IsDead(item, now)) {
+        choice.picks[klass].push_back({i, true});
+        continue;
+      }
+      if (choice.requests == 0) {
+        shape_key = item.sample.shape_key;
+      } else if (item.sample.shape_key != shape_key) {
+        choice.other_shapes = true;
+        continue;
+      } else if (choice.rows + item.sample.rows > limit) {
+        choice.full = true;
+        break;
+      } else if (const TimePoint first = std::min(choice.earliest_deadline, item.context.deadline);
+                 first != TimePoint::max() && now + times_.Predict(choice.rows + item.sample.rows) > first) {
+        choice.deadline_cut = true;
+        break;
+      }
+      choice.picks[klass].push_back({i, false});
+      ++choice.requests;
+      choice.rows += item.sample.rows;
+      choice.oldest = std::min(choice.oldest, item.queued);
+      choice.earliest_deadline = std::min(choice.earliest_deadline, item.context.deadline);
+      if (choice.rows >= limit) {
+        choice.full = true;
+        break;
+      }
+    }
+  }
+
+  Batch batch;
+  bool delay_over = false;
+  if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut && !closed_) {
+    TimePoint leave = choice.oldest + options_.max_batch_delay;
+    if (choice.earliest_deadline != TimePoint::max()) {
+      leave = std::min(leave, choice.earliest_deadline - times_.Predict(choice.rows + 1));
+    }
+    const bool more_may_come =
+        std::max(peak_now_, peak_before_) > unfinished_.load(std::memory_order_relaxed);
+    delay_over = leave <= now;
+    if (more_may_come && !delay_over) {
+      if (!held_since_) held_since_ = now;
+      decision.ask_again = leave;
+      choice.requests = 0;  // only the dead leave now
+      for (auto& picks : choice.picks) std::erase_if(picks, [](const Choice::Pick& pick) { return !pick.dead; });
+    }
+  }
+  TakeOut(choice, batch, dead);
+  metrics_.queue_depth.Set(static_cast<std::int64_t>(depth_));
+  if (choice.requests == 0) return decision;
+
+  batch.rows = choice.rows;
+  batch.reason = choice.full           ? BatchReason::kFull
+                 : choice.deadline_cut ? BatchReason::kDeadline
+                 : delay_over          ? BatchReason::kDelayOver
+                 : choice.other_shapes ? BatchReason::kShape
+                                       : BatchReason::kWorkerFree;
+  if (held_since_) batch.held = now - *std::exchange(held_since_, std::nullopt);
+  decision.batch = std::move(batch);
+  return decision;
+}
+
+void BatchQueue::TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead) {
+  batch.items.reserve(choice.requests);
+  for (std::size_t klass = 0; klass < waiting_.size(); ++klass) {
+    const auto& picks = choice.picks[klass];
+    if (picks.empty()) continue;
+    auto& queue = waiting_[klass];
+    for (const Choice::Pick& pick : picks) {
+      (pick.dead ? dead : batch.items).push_back(std::move(queue[pick.index]));
+    }
+    // Close the holes from the back of the touched part, so that the untouched tail is not moved.
+    std::size_t to = picks.back().index + 1;
+    std::size_t pick = picks.size();
+    for (std::size_t from = to; from-- > 0;) {
+      if (pick > 0 && picks[pick - 1].index == from) {
+        --pick;
+      } else {
+        queue[--to] = std::move(queue[from]);
+      }
+    }
+    queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(picks.size()));
+    depth_ -= picks.size();
+  }
+}
+
+void BatchQueue::SweepDead(TimePoint now, std::vector<Waiting>& dead) {
+  Choice choice;
+  for (std::size_t klass = 0; klass < waiting_.size(); ++klass) {
+    for (std::size_t i = 0; i < waiting_[klass].size(); ++i) {
+      if (IsDead(waiting_[klass][i], now)) choice.picks[klass].push_back({i, true});
+    }
+  }
+  Batch none;
+  TakeOut(choice, none, dead);
+}
+
+void BatchQueue::NotePeak(TimePoint now) {
+  if (now - window_start_ > kPeakWindow) {
+    // Two windows without a request: the past says nothing any more.
+    peak_before_ = now - window_start_ > 2 * kPeakWindow ? 0 : peak_now_;
+    peak_now_ = 0;
+    window_start_ = now;
+  }
+  peak_now_ = std::max(peak_now_, unfinished_.load(std::memory_order_relaxed));
+}
+
+void BatchQueue::AnswerDead(std::vector<Waiting> dead) {
+  for (Waiting& item : dead) {
+    if (item.context.Cancelled()) {
+      metrics_.rejected[static_cast<std::size_t>(RejectReason::kClientGone)].Add();
+      std::move(item.responder).Send(Status{Code::kUnavailable, "The client has gone."});
+    } else {
+      metrics_.rejected[static_cast<std::size_t>(RejectReason::kDeadline)].Add();
+      const auto limit =
+          std::chrono::duration_cast<std::chrono::milliseconds>(item.context.deadline - item.context.arrival);
+      std::move(item.responder)
+          .Send(Status{Code::kDeadlineExceeded,
+                       fmt::format("Model \"{}\" did not answer within {} ms: the request was still waiting in the "
+                                   "queue. Set X-Request-Timeout-Ms or response_timeout, or add workers.",
+                                   name_, limit.count())});
+    }
+  }
+  Finished(dead.size());
+}
+
+void BatchQueue::CountBatch(const Batch& batch, TimePoint now) {
+  metrics_.batches[static_cast<std::size_t>(batch.reason)].Add();
+  metrics_.batch_size.Observe(static_cast<double>(batch.rows));
+  metrics_.batch_wait.Observe(std::chrono::duration<double>(batch.held).count());
+  for (const Waiting& item : batch.items) {
+    const std::chrono::nanoseconds waited = std::max(now - item.queued, SteadyClock::duration::zero());
+    metrics_.queue.Observe(std::chrono::duration<double>(waited).count());
+    metrics_.queue_nanos.Add(static_cast<std::uint64_t>(waited.count()));
+  }
+}
+
+void BatchQueue::Close() {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  Wake();
+}
+
+void BatchQueue::Wake() {
+  {
+    std::lock_guard lock(mutex_);
+    ++changes_;
+  }
+  pushed_.notify_all();
+}
+
+void BatchQueue::AnswerAll(const Status& status) {
+  std::vector<Waiting> left;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto& queue : waiting_) {
+      std::move(queue.begin(), queue.end(), std::back_inserter(left));
+      queue.clear();
+    }
+    depth_ = 0;
+    metrics_.queue_depth.Set(0);
+  }
+  for (Waiting& item : left) {
+    metrics_.rejected[static_cast<std::size_t>(RejectReason::kShutdown)].Add();
+    std::move(item.responder).Send(status);
+  }
+  Finished(left.size());
+}
+
+std::size_t BatchQueue::Depth() const {
+  std::lock_guard lock(mutex_);
+  return depth_;
+}
+
+}  // namespace serve
