@@ -28,4 +28,6 @@ if(FLAMBEAU_TORCH)
   add_library(flambeau_torch INTERFACE)
   target_include_directories(flambeau_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   target_link_libraries(flambeau_torch INTERFACE ${TORCH_LIBRARIES})
+  # libtorch brings headers of an fmt of its own, of another version than the library that we link.
+  target_compile_definitions(flambeau_torch INTERFACE FMT_HEADER_ONLY=1)
 endif()

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "serve/request/request.h"
+
+namespace serve {
+
+/// Writes tensors as compact JSON; the forms are those of tensor_handler.h. Shortest numbers that read back
+/// the same; a whole float keeps its `.0`; NaN and infinities are `null`.
+///
+/// `names` may be empty (unnamed) or shorter than the tensors (then unnamed too).
+/// Errors:  kPredictionFailed when `hint` asks for rows and a tensor has no dimension 0.
+Result<std::string> WriteJson(const Output& output, const RenderHint& hint);
+
+}  // namespace serve

@@ -1,0 +1,194 @@
+#include "handlers/tensor/tensor_handler.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "handlers/tensor/binary_reader.h"
+#include "handlers/tensor/half.h"
+#include "handlers/tensor/json_reader.h"
+#include "handlers/tensor/json_source.h"
+#include "handlers/tensor/json_writer.h"
+
+namespace serve {
+namespace {
+
+constexpr std::string_view kOctetStream = "application/octet-stream";
+/// How long warm-up makes a dimension of any size: long enough for a sequence or a small picture.
+constexpr std::size_t kSyntheticSize = 8;
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// The first media type of a header, without parameters, in lower case.
+std::string MediaType(std::string_view header) {
+  std::string type(header.substr(0, header.find_first_of(",; \t")));
+  std::transform(type.begin(), type.end(), type.begin(), Lower);
+  return type;
+}
+
+bool IsJson(const RequestPart& part) {
+  if (part.content_type == "application/json") return true;  // nearly always
+  const std::string type = MediaType(part.content_type);
+  if (type.empty() || type == "application/x-www-form-urlencoded") return LooksLikeText(part.value);
+  return type == "application/json" || type.ends_with("+json") || type.starts_with("text/");
+}
+
+Status CheckSpecs(const std::vector<TensorSpec>& specs) {
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const TensorSpec& spec = specs[i];
+    if (spec.name.empty()) return BadInput(fmt::format("the declared input {} has no name", i));
+    if (spec.shape.size() >= kMaxNesting) {
+      return BadInput(fmt::format("input \"{}\" declares {} dimensions, at most {} can be served",
+                                  Excerpt(spec.name), spec.shape.size(), kMaxNesting - 1));
+    }
+    for (const std::int64_t dim : spec.shape) {
+      if (dim < -1) {
+        return BadInput(fmt::format("input \"{}\" declares a dimension of {}; use -1 for any size",
+                                    Excerpt(spec.name), dim));
+      }
+    }
+    for (std::size_t other = 0; other < i; ++other) {
+      if (specs[other].name == spec.name) {
+        return BadInput(fmt::format("input \"{}\" is declared twice", Excerpt(spec.name)));
+      }
+    }
+  }
+  return {};
+}
+
+void FillWithOnes(Tensor& tensor) {
+  const auto count = static_cast<std::size_t>(tensor.elements());
+  switch (tensor.dtype) {
+    case DType::kFloat32:
+      std::fill_n(tensor.as<float>(), count, 1.0F);
+      return;
+    case DType::kFloat64:
+      std::fill_n(tensor.as<double>(), count, 1.0);
+      return;
+    case DType::kFloat16:
+      std::fill_n(tensor.as<std::uint16_t>(), count, HalfFromFloat(1));
+      return;
+    case DType::kBFloat16:
+      std::fill_n(tensor.as<std::uint16_t>(), count, BFloat16FromFloat(1));
+      return;
+    default:
+      std::memset(tensor.data.get(), 0, tensor.bytes());
+      return;  // an index of 0 is in every table
+  }
+}
+
+class TensorHandler final : public Handler {
+ public:
+  explicit TensorHandler(const HandlerArtifacts& artifacts) : inputs_(artifacts.inputs) {
+    for (const TensorSpec& spec : artifacts.outputs) output_names_.push_back(spec.name);
+  }
+
+  Result<Sample> Prepare(Request request) const override try {
+    const RequestPart* part = request.Input();
+    if (part == nullptr) {
+      return BadInput(
+          "the request brings no input: send the tensor as the body with Content-Type: application/json "
+          "(curl -d alone sends a form), or as a form field named data");
+    }
+    const RequestPart input = *part;
+    if (input.value.empty()) {
+      return BadInput("the body is empty; send a nested array of numbers or {\"instances\": [...]}");
+    }
+    const bool binary_answer = MediaType(request.accept) == kOctetStream;
+    Result<Sample> sample = Read(std::move(request), input);
+    if (!sample) return sample;
+    sample->shape_key = ShapeKey(sample->inputs);
+    sample->hint.binary = binary_answer;
+    return sample;
+  } catch (const std::bad_alloc&) {
+    return Status{Code::kResourceExhausted, "not enough memory for the tensors of this request"};
+  }
+
+  Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
+    if (hint.binary) return RenderBinary(output);
+    const bool rename =
+        output.names.empty() && output.tensors.size() > 1 && output.tensors.size() == output_names_.size();
+    Result<std::string> body =
+        rename ? WriteJson(Output{output.tensors, output_names_}, hint) : WriteJson(output, hint);
+    if (!body) return body.error();
+    return Response{std::move(*body)};
+  } catch (const std::bad_alloc&) {
+    return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+  }
+
+  Result<Sample> SyntheticSample() const override try {
+    if (inputs_.empty()) {
+      return InvalidArgument(
+          "the archive declares no inputs, so there is no request to warm up with; declare them "
+          "with --input name:dtype:[shape] or bring an example");
+    }
+    Sample sample;
+    for (const TensorSpec& spec : inputs_) {
+      std::size_t bytes = 0;
+      if (!RowBytes(spec, kSyntheticSize, bytes)) {
+        return InvalidArgument(
+            fmt::format("input {} is too large to make one", Excerpt(SpecText(spec), 100)));
+      }
+      std::vector<std::int64_t> shape = {1};
+      for (const std::int64_t dim : spec.shape) {
+        shape.push_back(dim < 0 ? static_cast<std::int64_t>(kSyntheticSize) : dim);
+      }
+      Tensor tensor = Tensor::Empty(spec.dtype, std::move(shape));
+      FillWithOnes(tensor);
+      sample.inputs.push_back(std::move(tensor));
+    }
+    sample.shape_key = ShapeKey(sample.inputs);
+    return sample;
+  } catch (const std::bad_alloc&) {
+    return Status{Code::kResourceExhausted, "not enough memory for a row of the declared inputs"};
+  }
+
+ private:
+  Result<Sample> Read(Request request, const RequestPart& part) const {
+    if (!IsJson(part)) return ReadBinarySample(std::move(request), part, inputs_);
+    if (request.body_is_part) return ReadJsonSample(part.value, inputs_);
+    const Buffer padded(part.value);  // what follows a part of a form is not the parser's padding
+    return ReadJsonSample(padded.view(), inputs_);
+  }
+
+  static Result<Response> RenderBinary(const Output& output) {
+    if (output.tensors.size() != 1) {
+      return BadInput(
+          fmt::format("the model answers {} tensors, {} carries one; ask with Accept: application/json",
+                      output.tensors.size(), kOctetStream));
+    }
+    const Tensor& tensor = output.tensors.front();
+    const std::size_t size = tensor.bytes();
+    Response response;
+    if (size > 0) response.body.assign(reinterpret_cast<const char*>(tensor.data.get()), size);
+    response.content_type = kOctetStream;
+    return response;
+  }
+
+  const std::vector<TensorSpec> inputs_;
+  std::vector<std::string> output_names_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Handler>> MakeTensorHandler(const HandlerArtifacts& artifacts) {
+  if (Status status = CheckSpecs(artifacts.inputs); !status.ok()) return status;
+  return std::unique_ptr<Handler>(std::make_unique<TensorHandler>(artifacts));
+}
+
+std::uint64_t ShapeKey(const std::vector<Tensor>& inputs) {
+  std::uint64_t key = 0x9e3779b97f4a7c15U;
+  const auto mix = [&key](std::uint64_t value) {
+    key = (key ^ value) * 0xff51afd7ed558ccdU;
+    key ^= key >> 32;
+  };
+  for (const Tensor& tensor : inputs) {
+    mix(static_cast<std::uint64_t>(tensor.dtype) << 32 | tensor.shape.size());
+    for (std::size_t i = 1; i < tensor.shape.size(); ++i) mix(static_cast<std::uint64_t>(tensor.shape[i]));
+  }
+  return key;
+}
+
+}  // namespace serve

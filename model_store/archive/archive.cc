@@ -1,0 +1,230 @@
+#include "model_store/archive/archive.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "model_store/archive/unpack.h"
+
+namespace serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxListed = 20;  // files that one Verify error names
+
+std::string LowerName(const fs::path& path) {
+  std::string name = path.filename().string();
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
+bool IsModuleFile(const fs::path& path) {
+  const std::string name = LowerName(path);
+  return name.ends_with(".pt") || name.ends_with(".pt2");
+}
+
+/// A fresh folder below `into` that only this user can enter.
+Result<fs::path> MakeFolder(const fs::path& into) {
+  std::error_code error;
+  fs::create_directories(into, error);
+  std::string name = (into / "archive-XXXXXX").string();
+  if (error || mkdtemp(name.data()) == nullptr) {
+    const std::string reason = error ? error.message() : std::strerror(errno);
+    return Internal(fmt::format("cannot make a folder to unpack to in {}: {}", into.string(), reason));
+  }
+  return fs::path(name);
+}
+
+/// TorchServe descends into a folder that holds nothing but one folder.
+fs::path DescendOnce(const fs::path& folder) {
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  if (error) return folder;
+  fs::path only;
+  for (const fs::directory_entry& entry : entries) {
+    if (!only.empty()) return folder;
+    only = entry.path();
+  }
+  if (only.empty() || only.filename() == "MAR-INF" || !fs::is_directory(only, error)) return folder;
+  return only;
+}
+
+/// The only .pt or .pt2 at the root, or nothing.
+std::string OnlyModuleFile(const fs::path& folder) {
+  std::error_code error;
+  std::string found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    if (!IsModuleFile(entry.path()) || !entry.is_regular_file(error)) continue;
+    if (!found.empty()) return {};
+    found = entry.path().filename().string();
+  }
+  return found;
+}
+
+/// Reads the manifest of `opened.folder` and finds what it names. `path` begins the errors.
+Status ReadContents(const fs::path& path, const UnpackLimits& limits, UnpackedArchive& opened) {
+  const fs::path file = opened.folder / kManifestPath;
+  std::error_code error;
+  if (fs::is_regular_file(file, error)) {
+    if (const std::uintmax_t size = fs::file_size(file, error); !error && size > kMaxManifestBytes) {
+      return InvalidArgument(fmt::format("{}: {} has {} bytes, allowed are {}", path.string(), kManifestPath,
+                                         size, kMaxManifestBytes));
+    }
+    std::ifstream stream(file, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    if (stream.bad() || !stream.is_open()) {
+      return Internal(fmt::format("{}: cannot read {}", path.string(), kManifestPath));
+    }
+    Result<Manifest> manifest = ParseManifest(text);
+    if (!manifest)
+      return {manifest.error().code, fmt::format("{}: {}", path.string(), manifest.error().message)};
+    opened.manifest = *std::move(manifest);
+    opened.has_manifest = true;
+  } else if (limits.allow_missing_manifest) {
+    opened.manifest.serialized_file = OnlyModuleFile(opened.folder);
+  } else {
+    return InvalidArgument(
+        fmt::format("{}: {} is missing; make the archive with `flambeau archive create`, or copy "
+                    "it again if it was made with it",
+                    path.string(), kManifestPath));
+  }
+  for (const auto& [what, name] : {std::pair{"serialized file", &opened.manifest.serialized_file},
+                                   std::pair{"example input", &opened.manifest.example_input.file}}) {
+    if (!name->empty() && !fs::is_regular_file(opened.folder / *name, error)) {
+      return InvalidArgument(fmt::format("{}: the manifest names the {} \"{}\", which is not in the archive",
+                                         path.string(), what, *name));
+    }
+  }
+  if (!opened.manifest.serialized_file.empty()) {
+    opened.serialized_file = opened.folder / opened.manifest.serialized_file;
+  }
+  return {};
+}
+
+/// Paths of all files below `folder`, as an archive names them; no link to a folder is followed.
+Result<std::vector<std::string>> ListFiles(const fs::path& folder) {
+  std::vector<std::string> files;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    if (entry->is_directory(error) && !entry->is_symlink(error)) continue;
+    files.push_back(entry->path().lexically_relative(folder).generic_string());
+  }
+  if (error) return Internal(fmt::format("cannot list {}: {}", folder.string(), error.message()));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+Result<UnpackedArchive> OpenArchive(const fs::path& path, const fs::path& into, const UnpackLimits& limits) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status))
+    return Status{Code::kNotFound, fmt::format("{}: no such file or folder", path.string())};
+  UnpackedArchive opened;
+  if (fs::is_directory(status)) {
+    opened.folder = DescendOnce(path);
+    if (Status read = ReadContents(path, limits, opened); !read.ok()) return read;
+    return opened;
+  }
+  if (!fs::is_regular_file(status)) {
+    return InvalidArgument(fmt::format("{}: is neither a file nor a folder", path.string()));
+  }
+  if (IsModuleFile(path)) {
+    opened.folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    opened.serialized_file = path;
+    opened.manifest.serialized_file = path.filename().string();
+    opened.bare_file = true;
+    return opened;
+  }
+  const std::string name = LowerName(path);
+  const bool tar = name.ends_with(".tar.gz") || name.ends_with(".tgz");
+  if (!tar && !name.ends_with(".mar")) {
+    return InvalidArgument(
+        fmt::format("{}: a model is a .mar, .tar.gz, .tgz, .pt or .pt2 file, or a folder", path.string()));
+  }
+  Result<fs::path> folder = MakeFolder(into);
+  if (!folder) return folder.error();
+  opened.folder = *std::move(folder);
+  opened.temporary = true;
+  Status done = Unpack(path, opened.folder, tar ? PackedFormat::kTarGz : PackedFormat::kZip, limits);
+  if (done.ok()) done = ReadContents(path, limits, opened);
+  if (!done.ok()) {
+    RemoveUnpacked(opened);
+    return done;
+  }
+  return opened;
+}
+
+void RemoveUnpacked(UnpackedArchive& archive) {
+  if (!std::exchange(archive.temporary, false)) return;
+  std::error_code ignored;
+  fs::remove_all(archive.folder, ignored);
+  archive.folder.clear();
+  archive.serialized_file.clear();
+}
+
+Result<VerifyReport> VerifyArchive(const UnpackedArchive& archive) {
+  VerifyReport report;
+  if (archive.manifest.files.empty()) return report;
+  report.has_digests = true;
+  std::vector<std::string> problems;
+  for (const auto& [path, expected] : archive.manifest.files) {
+    std::error_code error;
+    if (!fs::is_regular_file(archive.folder / path, error)) {  // opening a pipe would wait for a writer
+      problems.push_back(fmt::format("{} is missing", path));
+      continue;
+    }
+    const Result<FileDigest> digest = DigestFile(archive.folder / path);
+    if (!digest) {
+      problems.push_back(digest.error().message);
+    } else if (digest->size != expected.size) {
+      problems.push_back(fmt::format("{} has {} bytes instead of {}", path, digest->size, expected.size));
+    } else if (digest->sha256 != expected.sha256) {
+      problems.push_back(
+          fmt::format("{} has the sha256 {} instead of {}", path, digest->sha256, expected.sha256));
+    } else {
+      ++report.files;
+      report.bytes += digest->size;
+    }
+  }
+  const Result<std::vector<std::string>> present = ListFiles(archive.folder);
+  if (!present) return present.error();
+  for (const std::string& path : *present) {
+    if (path != kManifestPath && !archive.manifest.files.contains(path)) {
+      problems.push_back(fmt::format("{} is not listed in the manifest", path));
+    }
+  }
+  if (problems.empty()) return report;
+  std::string text = "the archive does not match its manifest: ";
+  for (std::size_t i = 0; i < std::min(problems.size(), kMaxListed); ++i) {
+    text += (i == 0 ? "" : "; ") + problems[i];
+  }
+  if (problems.size() > kMaxListed) text += fmt::format("; and {} more", problems.size() - kMaxListed);
+  return InvalidArgument(std::move(text));
+}
+
+std::string ContentTypeOf(const fs::path& file) {
+  static constexpr std::pair<std::string_view, std::string_view> kTypes[] = {
+      {".json", "application/json"}, {".txt", "text/plain"}, {".csv", "text/csv"},    {".html", "text/html"},
+      {".xml", "application/xml"},   {".jpg", "image/jpeg"}, {".jpeg", "image/jpeg"}, {".png", "image/png"},
+      {".webp", "image/webp"},       {".gif", "image/gif"},
+  };
+  const std::string name = LowerName(file);
+  for (const auto& [ending, type] : kTypes) {
+    if (name.ends_with(ending)) return std::string(type);
+  }
+  return "application/octet-stream";
+}
+
+}  // namespace serve

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "model_store/archive/archive.h"
+#include "serve/base/status.h"
+
+namespace serve {
+
+/// Writes the entries of one archive: Begin, Write …, for each file in turn; Finish once. Paths have passed
+/// CheckEntryPath. Errors name the output. Not thread-safe.
+class ArchiveWriter {
+ public:
+  virtual ~ArchiveWriter() = default;
+  /// `store`: do not compress this file (only zip asks).
+  virtual Status Begin(const std::string& path, std::uint64_t size, bool store) = 0;
+  virtual Status Write(std::string_view bytes) = 0;
+  /// Everything is on the disk afterwards.
+  virtual Status Finish() = 0;
+};
+
+/// Opens a writer of `output`, which must not exist. `top` is the top folder of a .tar.gz.
+Result<std::unique_ptr<ArchiveWriter>> OpenWriter(const std::filesystem::path& output, ArchiveFormat format,
+                                                  const std::string& top);
+
+}  // namespace serve

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "serve/base/status.h"
+
+namespace serve {
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+struct HttpCall {
+  std::string method = "GET";
+  std::string url;  // http:// or https://
+  HttpHeaders headers;
+  std::string body;
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds timeout{60'000};  // of the whole call
+  std::size_t max_response_bytes = 64U << 20;
+};
+
+struct HttpAnswer {
+  int status = 0;
+  HttpHeaders headers;  // names as the server spelt them
+  std::string body;
+
+  /// The first header of that name, in any case; empty when there is none.
+  [[nodiscard]] std::string_view Header(std::string_view name) const;
+};
+
+/// One HTTP call. Redirects are answers, not followed; proxies of the environment are used, but not for
+/// loopback. Any HTTP status is an answer, not an error.
+///
+/// Errors: kInvalidArgument (URL, scheme), kUnavailable (no connection: refused, unknown host),
+/// kDeadlineExceeded, kPayloadTooLarge (answer above max_response_bytes), kInternal (connection broken, TLS).
+/// The text names the URL without user and password, what failed, and what to do. Threads: any; each call
+/// makes its own connection and blocks until it is answered.
+Result<HttpAnswer> CallHttp(const HttpCall& call);
+
+/// Percent-encodes everything but letters, digits and `-._~`: for one path segment or query value.
+std::string UrlEncode(std::string_view text);
+
+}  // namespace serve

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "serve/base/status.h"
+#include "serve/base/unique_function.h"
+#include "serve/model/served_models.h"
+#include "serve/request/request.h"
+
+namespace serve {
+
+/// One call of the predictions API, before any model has seen it.
+struct PredictCall {
+  std::string_view model;    // both only need to live until Predict returns
+  std::string_view version;  // empty: the default version
+  Request request;
+  RequestContext context;
+};
+
+/// What a model computed, with the lease that keeps the model alive until it is rendered.
+struct Prediction {
+  ModelHandle model;
+  Output output;
+  RenderHint hint;
+  TimePoint arrival;
+};
+
+/// The inference use cases, without a protocol. Every method from any thread; none blocks.
+class InferenceApi {
+ public:
+  /// `models` is borrowed from the application and outlives this.
+  explicit InferenceApi(ServedModels& models) : models_(models) {}
+
+  /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread before
+  /// Predict returns when the request is refused (unknown model, bad input, full queue), else later on any thread.
+  /// Returns the deadline by which the answer is owed: the context's own, else the model's response timeout.
+  TimePoint Predict(PredictCall call, UniqueFunction<void(Result<Prediction>)> done);
+  /// Turns what the model computed into bytes. Called on the I/O thread; records latency.
+  Result<Response> Render(Prediction prediction);
+
+  /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the server is
+  /// shutting down; `why` says which.
+  bool Ready(std::string* why) const { return models_.Ready(why); }
+
+ private:
+  ServedModels& models_;
+};
+
+}  // namespace serve

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "serve/api/options.h"
+#include "serve/base/log.h"
+#include "serve/http/options.h"
+
+namespace serve {
+
+/// Where a listener binds.
+struct ListenAddress {
+  std::string host = "127.0.0.1";  // IP address or name; IPv6 without brackets
+  std::uint16_t port = 0;          // 0: the kernel chooses
+
+  bool operator==(const ListenAddress&) const = default;
+};
+
+/// Everything that the program needs to run. serve/config fills it; the defaults that stand here and in the
+/// options.h of the rooms are those of the settings.
+struct AppOptions {
+  ListenAddress inference{"127.0.0.1", 8080};
+  ListenAddress management{"127.0.0.1", 8081};
+  ListenAddress metrics{"127.0.0.1", 8082};
+  HttpLimits http;
+  int io_threads = 0;          // 0: half of the CPU quota, at least 1
+  int management_threads = 2;  // they load models and wait for workers
+
+  ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
+  std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
+  int start_workers = 0;             // of a version that load_models names; 0: planned from the CPU quota
+  int intra_op_threads = 0;          // of one worker; 0: planned from the CPU quota
+  std::uint64_t max_archive_bytes = 8ULL << 30;  // of the unpacked files together
+
+  bool metrics_listener = true;
+  bool torchserve_metric_names = false;  // also the names that are not in base units
+
+  LogOptions log;
+  std::chrono::seconds grace{10};  // how long accepted requests may take after SIGTERM
+  std::string port_file;           // JSON with the bound addresses is written here; empty: none
+};
+
+}  // namespace serve

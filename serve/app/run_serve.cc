@@ -1,0 +1,116 @@
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "serve/app/server.h"
+#include "serve/base/log.h"
+#include "serve/config/config.h"
+
+namespace serve {
+namespace {
+
+/// SIGTERM and SIGINT are taken by sigwait on the main thread; blocked here before any other thread starts, so that
+/// none of them gets one.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // a client that went away is an error of one write
+  return signals;
+}
+
+[[noreturn]] void EndNow(int code) {
+  StopLogging();
+  std::fflush(nullptr);
+  std::_Exit(code);  // a stuck worker or an impatient operator: destructors would wait
+}
+
+/// Waits for `work` while listening for another stop signal, which ends the process at once.
+template <class T>
+T WaitOrEnd(std::future<T> work, const sigset_t& signals) {
+  while (work.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
+    const timespec pause{0, 20'000'000};
+    if (const int again = sigtimedwait(&signals, nullptr, &pause); again > 0) {
+      LogWarning("Second signal: ending at once.");
+      EndNow(128 + again);
+    }
+  }
+  return work.get();
+}
+
+}  // namespace
+
+int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<RuntimeFactory>> factories) {
+  const ParsedConfig config = ParseConfig(args, ProcessEnvironment());
+  using Action = ParsedConfig::Action;
+  if (config.action == Action::kHelp) {
+    std::fputs(HelpText().c_str(), stdout);
+    return 0;
+  }
+  if (config.action == Action::kVersion) {
+    std::printf("flambeau %s\n", FLAMBEAU_VERSION);
+    return 0;
+  }
+  if (config.action == Action::kCheckConfig) {
+    std::fputs(CheckReport(config).c_str(), stdout);
+    return config.errors.empty() ? 0 : config.usage_error ? 2 : 1;
+  }
+  if (!config.errors.empty()) {
+    for (const std::string& error : config.errors) fmt::print(stderr, "error: {}\n", error);
+    fmt::print(stderr, "`flambeau serve --help` lists every setting, `flambeau serve --check-config …` the effective ones.\n");
+    return config.usage_error ? 2 : 1;
+  }
+
+  const sigset_t signals = BlockStopSignals();
+  StartLogging(config.options.log);
+  LogInfo("Flambeau {}", FLAMBEAU_VERSION);
+  for (const std::string& note : config.notes) LogInfo("{}", note);
+  for (const std::string& warning : config.warnings) LogWarning("{}", warning);
+
+  std::optional<Server> server(std::in_place, config.options, std::move(factories));
+  // Loading may take long; a stop signal must not wait for it.
+  std::future<Status> start = std::async(std::launch::async, [&] { return server->Start(); });
+  const Status started = [&] {
+    while (start.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
+      const timespec pause{0, 5'000'000};
+      if (const int signal = sigtimedwait(&signals, nullptr, &pause); signal > 0) {
+        LogInfo("Signal {} while starting: ending.", signal);
+        EndNow(0);
+      }
+    }
+    return start.get();
+  }();
+  if (!started.ok()) {
+    LogError("{}", started.message);
+    StopLogging();
+    fmt::print(stderr, "error: {}\n", started.message);
+    return 1;
+  }
+  std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
+  std::fflush(stdout);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
+  const bool complete = WaitOrEnd(std::async(std::launch::async, [&] { return server->Stop(); }), signals);
+  if (!complete) {
+    LogWarning("The grace period is over; requests that were still running were cut off.");
+    EndNow(1);
+  }
+  LogInfo("Stopped.");
+  server.reset();
+  StopLogging();
+  return 0;
+}
+
+}  // namespace serve

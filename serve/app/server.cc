@@ -1,0 +1,138 @@
+#include "serve/app/server.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "serve/base/log.h"
+#include "serve/http/routes.h"
+#include "serve/telemetry/cpu_quota.h"
+
+namespace serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A fresh folder that only this user can read.
+fs::path MakeUnpackFolder(const std::string& wanted) {
+  std::string pattern = (wanted.empty() ? fs::temp_directory_path() : fs::path(wanted)) / "flambeau-XXXXXX";
+  return mkdtemp(pattern.data()) == nullptr ? fs::path() : fs::path(pattern);
+}
+
+AppOptions Plan(AppOptions options) {
+  const int cpus = ReadCpuQuota().cpus;
+  if (options.io_threads <= 0) options.io_threads = std::max(1, cpus / 2);
+  if (options.start_workers <= 0) options.start_workers = 1;
+  options.management_api.cpus = cpus;
+  options.management_api.defaults.intra_op_threads = options.intra_op_threads;
+  return options;
+}
+
+UnpackLimits Limits(const AppOptions& options) {
+  UnpackLimits limits;
+  limits.max_bytes = options.max_archive_bytes;
+  return limits;
+}
+
+}  // namespace
+
+Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories)
+    : options_(Plan(std::move(options))),
+      unpack_folder_(MakeUnpackFolder(options_.management_api.unpack_folder)),
+      metrics_(options_.torchserve_metric_names),
+      loader_(std::move(factories), metrics_, unpack_folder_, Limits(options_)),
+      inference_api_(models_),
+      management_api_(models_, loader_, options_.management_api),
+      management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
+      io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
+
+Server::~Server() {
+  management_pool_.join();
+  std::error_code error;
+  if (!unpack_folder_.empty()) fs::remove_all(unpack_folder_, error);
+}
+
+Status Server::Start() {
+  if (unpack_folder_.empty()) {
+    return Internal(fmt::format("cannot make a folder for unpacked archives in {}; set TMPDIR to a writable folder",
+                                fs::temp_directory_path().string()));
+  }
+  LogPlan();
+  models_.SetStarting(true);
+  if (Status status = OpenListeners(); !status.ok()) return status;
+  if (Status status = WritePortFile(); !status.ok()) return status;
+  management_api_.LoadAtStart(options_.load_models, options_.start_workers);
+  models_.SetStarting(false);
+  return {};
+}
+
+Status Server::OpenListeners() {
+  struct Wanted {
+    const ListenAddress& address;
+    std::string_view setting;
+    std::string_view what;
+    Router router;
+    std::unique_ptr<Listener>& listener;
+  };
+  std::vector<Wanted> wanted;
+  wanted.push_back({options_.inference, "--inference-address", "Inference",
+                    InferenceRouter(inference_api_, options_.http), inference_});
+  wanted.push_back({options_.management, "--management-address", "Management",
+                    ManagementRouter(management_api_, inference_api_, management_pool_), management_});
+  if (options_.metrics_listener) {
+    wanted.push_back({options_.metrics, "--metrics-address", "Metrics", MetricsRouter(metrics_), metrics_listener_});
+  }
+  for (Wanted& one : wanted) {
+    Result<std::unique_ptr<Listener>> opened = Listener::Open(io_threads_, one.address.host, one.address.port, one.setting,
+                                                              std::move(one.router), options_.http, metrics_);
+    if (!opened) return opened.error();
+    one.listener = std::move(*opened);
+    LogInfo("{} API bind to: {}", one.what, one.listener->url());
+  }
+  return {};
+}
+
+Status Server::WritePortFile() const {
+  if (options_.port_file.empty()) return {};
+  const std::string partial = fmt::format("{}.partial.{}", options_.port_file, getpid());
+  {
+    std::ofstream file(partial);
+    file << "inference=" << inference_port() << "\nmanagement=" << management_port() << "\n";
+    if (metrics_listener_) file << "metrics=" << metrics_port() << "\n";
+    if (!file.flush()) return Internal(fmt::format("cannot write port_file {}", options_.port_file));
+  }
+  std::error_code error;
+  fs::rename(partial, options_.port_file, error);  // whoever waits for the file finds it complete
+  if (error) return Internal(fmt::format("cannot write port_file {}: {}", options_.port_file, error.message()));
+  return {};
+}
+
+void Server::LogPlan() const {
+  const CpuQuota quota = ReadCpuQuota();
+  LogInfo("CPU plan: {} CPUs ({}), {} I/O threads; a model gets {} worker(s) at start and {} intra-op threads a worker.",
+          quota.cpus, quota.source, options_.io_threads, options_.start_workers,
+          options_.intra_op_threads > 0 ? std::to_string(options_.intra_op_threads) : "CPUs / workers");
+  LogInfo("Model store: {}", options_.management_api.model_store.empty() ? "none" : options_.management_api.model_store);
+}
+
+bool Server::Stop() {
+  const TimePoint deadline = SteadyClock::now() + options_.grace;
+  models_.SetDraining();
+  bool complete = true;
+  for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
+    if (listener != nullptr) listener->StopAccepting();
+  }
+  for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
+    if (listener != nullptr && !listener->Drain(deadline)) complete = false;
+  }
+  models_.DrainAll(deadline);
+  return complete && !models_.HasStuckVersions();
+}
+
+}  // namespace serve

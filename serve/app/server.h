@@ -1,0 +1,70 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/thread_pool.hpp>
+
+#include "serve/api/inference_api.h"
+#include "serve/api/management_api.h"
+#include "serve/app/options.h"
+#include "serve/base/status.h"
+#include "serve/http/io_threads.h"
+#include "serve/http/listener.h"
+#include "serve/model/loader.h"
+#include "serve/model/served_models.h"
+#include "serve/runtime/runtime.h"
+#include "serve/telemetry/metrics.h"
+
+namespace serve {
+
+/// The whole server: built bottom-up, drained top-down.
+///
+/// Threads: Start, Stop and the destructor from one thread, which is none of the server's own.
+class Server {
+ public:
+  /// `factories`: the runtimes that were built in. `options` is complete and valid (serve/config checks it).
+  Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Opens the listeners, writes the port file, then loads `load_models`; until they are loaded /ping says
+  /// so with 503. Returns when everything is up. A model that cannot be loaded does not stop the others; /ping names it.
+  Status Start();
+
+  /// Not ready → no new connections → accepted requests are finished → workers are joined, all within the grace period
+  /// from now. False when something had to be cut off; then a worker may be stuck inside a model, and the process must
+  /// end without running destructors.
+  [[nodiscard]] bool Stop();
+
+  [[nodiscard]] int inference_port() const { return inference_->port(); }
+  [[nodiscard]] int management_port() const { return management_->port(); }
+  [[nodiscard]] int metrics_port() const { return metrics_listener_ ? metrics_listener_->port() : 0; }
+
+ private:
+  Status OpenListeners();
+  Status WritePortFile() const;
+  void LogPlan() const;
+
+  const AppOptions options_;
+  const std::filesystem::path unpack_folder_;
+  Metrics metrics_;
+  ServedModels models_;
+  Loader loader_;
+  InferenceApi inference_api_;
+  ManagementApi management_api_;
+  boost::asio::thread_pool management_pool_;
+  IoThreads io_threads_;
+  std::unique_ptr<Listener> inference_;
+  std::unique_ptr<Listener> management_;
+  std::unique_ptr<Listener> metrics_listener_;
+};
+
+/// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one ends it at
+/// once) and gives the exit code: 0 done, 1 cannot start or requests were cut off, 2 wrong usage.
+int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<RuntimeFactory>> factories);
+
+}  // namespace serve

@@ -1,0 +1,343 @@
+#include "serve/config/settings.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <numeric>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "serve/config/address.h"
+
+namespace serve {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower;
+}
+
+std::optional<std::int64_t> ReadNumber(std::string_view text) {
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+/// What a row says before its value is known.
+struct Row {
+  std::string_view key;
+  std::string_view group;
+  std::string_view default_text;
+  std::string_view help;
+};
+
+Setting Begin(const Row& row, std::string value) {
+  Setting setting;
+  setting.key = row.key;
+  setting.group = row.group;
+  setting.value = std::move(value);
+  setting.default_text = row.default_text;
+  setting.help = row.help;
+  return setting;
+}
+
+Setting Number(const Row& row, std::string unit, std::int64_t low, std::int64_t high,
+               std::function<void(AppOptions&, std::int64_t)> set) {
+  Setting setting = Begin(row, std::move(unit));
+  setting.apply = [low, high, set = std::move(set)](std::string_view text,
+                                                    AppOptions& options) -> std::string {
+    const std::optional<std::int64_t> number = ReadNumber(text);
+    if (!number || *number < low || *number > high)
+      return fmt::format("a whole number from {} to {}", low, high);
+    set(options, *number);
+    return {};
+  };
+  return setting;
+}
+
+/// Bytes; `64k`, `8m` and `1g` are powers of 1024.
+Setting Size(const Row& row, std::int64_t low, std::int64_t high,
+             std::function<void(AppOptions&, std::int64_t)> set) {
+  Setting setting = Begin(row, "BYTES");
+  setting.apply = [low, high, set = std::move(set)](std::string_view text,
+                                                    AppOptions& options) -> std::string {
+    std::int64_t unit = 1;
+    if (!text.empty()) {
+      const char last = static_cast<char>(std::tolower(static_cast<unsigned char>(text.back())));
+      unit = last == 'k' ? 1LL << 10 : last == 'm' ? 1LL << 20 : last == 'g' ? 1LL << 30 : 1;
+      if (unit != 1) text.remove_suffix(1);
+    }
+    const std::optional<std::int64_t> number = ReadNumber(text);
+    if (!number || *number < 0 || *number > high / unit || *number * unit < low) {
+      return fmt::format("bytes from {} to {}, as a whole number that k, m or g may follow", low, high);
+    }
+    set(options, *number * unit);
+    return {};
+  };
+  return setting;
+}
+
+Setting Boolean(const Row& row, std::function<void(AppOptions&, bool)> set) {
+  Setting setting = Begin(row, "true|false");
+  setting.is_boolean = true;
+  setting.apply = [set = std::move(set)](std::string_view text, AppOptions& options) -> std::string {
+    const std::string lower = Lower(text);
+    if (lower != "true" && lower != "false") return "true or false";
+    set(options, lower == "true");
+    return {};
+  };
+  return setting;
+}
+
+Setting Text(const Row& row, std::string value, std::function<void(AppOptions&, std::string_view)> set) {
+  Setting setting = Begin(row, std::move(value));
+  setting.apply = [set = std::move(set)](std::string_view text, AppOptions& options) -> std::string {
+    set(options, text);
+    return {};
+  };
+  return setting;
+}
+
+/// `set` gets the index of the choice.
+Setting Choice(const Row& row, std::vector<std::string> choices,
+               std::function<void(AppOptions&, std::size_t)> set) {
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : "|") + choice;
+  Setting setting = Begin(row, list);
+  setting.apply = [choices = std::move(choices), list, set = std::move(set)](
+                      std::string_view text, AppOptions& options) -> std::string {
+    const auto found = std::find(choices.begin(), choices.end(), Lower(text));
+    if (found == choices.end()) return "one of " + list;
+    set(options, static_cast<std::size_t>(found - choices.begin()));
+    return {};
+  };
+  return setting;
+}
+
+Setting Address(const Row& row, std::uint16_t default_port, ListenAddress AppOptions::*member) {
+  Setting setting = Begin(row, "URL");
+  setting.apply = [default_port, member](std::string_view text, AppOptions& options) -> std::string {
+    Result<ListenAddress> address = ParseListenAddress(text, default_port);
+    if (!address) return address.error().message;
+    options.*member = std::move(*address);
+    return {};
+  };
+  return setting;
+}
+
+Setting Timeout(const Row& row, milliseconds HttpLimits::*member) {
+  return Number(row, "MS", 1, 3'600'000,
+                [member](AppOptions& o, std::int64_t n) { o.http.*member = milliseconds(n); });
+}
+
+constexpr std::string_view kAddresses = "Addresses";
+constexpr std::string_view kModels = "Models";
+constexpr std::string_view kBatching =
+    "Queue and batches of a model version (a register call may say otherwise)";
+constexpr std::string_view kLimits = "Limits of HTTP connections";
+constexpr std::string_view kThreads = "Threads";
+constexpr std::string_view kMetrics = "Metrics";
+constexpr std::string_view kLogs = "Logs";
+constexpr std::string_view kProgram = "Start and end";
+
+VersionOptions& Defaults(AppOptions& options) { return options.management_api.defaults; }
+
+std::vector<Setting> MakeSettings() {
+  std::vector<Setting> rows;
+
+  rows.push_back(
+      Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
+               "Where predictions are served. Port 0: any free one. $PORT moves it to 0.0.0.0:$PORT "
+               "unless the flag is given."},
+              80, &AppOptions::inference));
+  rows.push_back(Address({"management_address", kAddresses, "http://127.0.0.1:8081",
+                          "Where models are registered, scaled and removed. Keep it away from clients."},
+                         8081, &AppOptions::management));
+  rows.push_back(
+      Address({"metrics_address", kAddresses, "http://127.0.0.1:8082", "Where /metrics is served."}, 8082,
+              &AppOptions::metrics));
+  rows.push_back(Text(
+      {"port_file", kAddresses, "", "The addresses are written to this file once all listeners are open."},
+      "FILE", [](AppOptions& o, std::string_view text) { o.port_file = text; }));
+
+  rows.push_back(Text({"model_store", kModels, "", "Folder with the archives that may be registered."},
+                      "FOLDER",
+                      [](AppOptions& o, std::string_view text) { o.management_api.model_store = text; }));
+  rows.push_back(Text({"load_models", kModels, "none",
+                       "What is loaded at start: all, none, or archives with commas between them, a.mar or "
+                       "name=a.mar. Also as --models."},
+                      "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(
+      Choice({"enable_model_api", kModels, "auto",
+              "Whether the management API registers and removes models. auto: only while it listens on "
+              "loopback."},
+             {"auto", "true", "false"},
+             [](AppOptions& o, std::size_t choice) { o.management_api.allow_model_api = choice != 2; }));
+  rows.back().is_boolean = true;
+  rows.push_back(
+      Number({"default_workers_per_model", kModels, "0",
+              "Workers of a model. 0: planned from the CPUs for models that are loaded at start, none "
+              "for a register call."},
+             "N", 0, 1024, [](AppOptions& o, std::int64_t n) {
+               o.start_workers = static_cast<int>(n);
+               o.management_api.default_workers = static_cast<int>(n);
+             }));
+  rows.push_back(
+      Text({"unpack_folder", kModels, "",
+            "Archives are unpacked in a folder below this one. Empty: the system's folder for temporary "
+            "files."},
+           "FOLDER", [](AppOptions& o, std::string_view text) { o.management_api.unpack_folder = text; }));
+  rows.push_back(Size(
+      {"max_archive_size", kModels, "8g", "What the files of one archive may take, unpacked."}, 1, 1LL << 40,
+      [](AppOptions& o, std::int64_t n) { o.max_archive_bytes = static_cast<std::uint64_t>(n); }));
+
+  rows.push_back(Number(
+      {"job_queue_size", kBatching, "100", "Requests that may wait; one more is answered 503."}, "N", 1,
+      1'000'000,
+      [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.capacity = static_cast<std::size_t>(n); }));
+  rows.push_back(Number({"batch_size", kBatching, "1", "Rows that are computed together at most."}, "N", 1,
+                        100'000,
+                        [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.batch_size = n; }));
+  rows.push_back(
+      Number({"max_batch_delay", kBatching, "0",
+              "How long a request waits for company at most. 0: a free worker takes at once what is "
+              "there."},
+             "MS", 0, 600'000,
+             [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
+  rows.push_back(Number({"default_response_timeout", kBatching, "120",
+                         "Deadline of a request that names none (X-Request-Timeout-Ms)."},
+                        "SECONDS", 1, 86'400,
+                        [](AppOptions& o, std::int64_t n) { Defaults(o).response_timeout = seconds(n); }));
+  rows.push_back(Number(
+      {"default_startup_timeout", kBatching, "120", "How long loading, checking and warming up may take."},
+      "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) { Defaults(o).startup_timeout = seconds(n); }));
+
+  rows.push_back(Size(
+      {"max_request_size", kLimits, "6553500", "Body of a request; a larger one is answered 413."}, 1,
+      4LL << 30, [](AppOptions& o, std::int64_t n) { o.http.max_body_bytes = static_cast<std::size_t>(n); }));
+  rows.push_back(
+      Size({"max_header_size", kLimits, "16k", "Header of a request; a larger one is answered 431."}, 256,
+           16LL << 20,
+           [](AppOptions& o, std::int64_t n) { o.http.max_header_bytes = static_cast<std::size_t>(n); }));
+  rows.push_back(
+      Number({"max_connections", kLimits, "1024", "Open connections of one listener."}, "N", 1, 1'000'000,
+             [](AppOptions& o, std::int64_t n) { o.http.max_connections = static_cast<std::size_t>(n); }));
+  rows.push_back(Timeout(
+      {"header_timeout_ms", kLimits, "10000", "From the first byte of a request to the end of its header."},
+      &HttpLimits::header_timeout));
+  rows.push_back(
+      Timeout({"body_timeout_ms", kLimits, "60000", "From the end of the header to the end of the body."},
+              &HttpLimits::body_timeout));
+  rows.push_back(Timeout({"idle_timeout_ms", kLimits, "75000", "A kept connection without a request."},
+                         &HttpLimits::idle_timeout));
+  rows.push_back(Timeout({"write_timeout_ms", kLimits, "60000", "A client that does not read its answer."},
+                         &HttpLimits::write_timeout));
+
+  rows.push_back(
+      Number({"number_of_netty_threads", kThreads, "0",
+              "I/O threads (the name is TorchServe's). 0: half of the CPUs that this process may use, at "
+              "least 1."},
+             "N", 0, 256, [](AppOptions& o, std::int64_t n) { o.io_threads = static_cast<int>(n); }));
+  rows.push_back(Number({"intra_op_threads", kThreads, "0",
+                         "Threads that compute one batch. 0: planned from the CPUs and the workers."},
+                        "N", 0, 1024,
+                        [](AppOptions& o, std::int64_t n) { o.intra_op_threads = static_cast<int>(n); }));
+  rows.push_back(Number({"management_threads", kThreads, "2", "Management calls that run at the same time."},
+                        "N", 1, 64,
+                        [](AppOptions& o, std::int64_t n) { o.management_threads = static_cast<int>(n); }));
+
+  rows.push_back(Boolean({"enable_metrics_api", kMetrics, "true", "Whether /metrics is served."},
+                         [](AppOptions& o, bool on) { o.metrics_listener = on; }));
+  rows.push_back(
+      Choice({"metrics_mode", kMetrics, "log",
+              "prometheus and legacy add those of TorchServe's names that are not in base units, such as "
+              "ts_inference_latency_microseconds. Unlike TorchServe's, /metrics is full in every mode."},
+             {"log", "prometheus", "legacy"},
+             [](AppOptions& o, std::size_t choice) { o.torchserve_metric_names = choice != 0; }));
+
+  rows.push_back(
+      Choice({"log_level", kLogs, "info", "The least that is logged."}, {"debug", "info", "warning", "error"},
+             [](AppOptions& o, std::size_t choice) { o.log.level = static_cast<LogLevel>(choice); }));
+  rows.push_back(
+      Choice({"log_format", kLogs, "text", "json: one object a line, with time, severity and message."},
+             {"text", "json"},
+             [](AppOptions& o, std::size_t choice) { o.log.format = static_cast<LogFormat>(choice); }));
+  rows.push_back(Text({"log_file", kLogs, "", "Server log. Empty: standard error."}, "FILE",
+                      [](AppOptions& o, std::string_view text) { o.log.file = text; }));
+  rows.push_back(Boolean({"access_log", kLogs, "true", "One line for each answered request."},
+                         [](AppOptions& o, bool on) { o.log.access_log = on; }));
+  rows.push_back(Text({"access_log_file", kLogs, "", "Access log. Empty: standard output."}, "FILE",
+                      [](AppOptions& o, std::string_view text) { o.log.access_file = text; }));
+
+  rows.push_back(
+      Number({"grace", kProgram, "10",
+              "How long accepted requests may take after SIGTERM or SIGINT. The same signal again ends at "
+              "once."},
+             "SECONDS", 0, 3'600, [](AppOptions& o, std::int64_t n) { o.grace = seconds(n); }));
+  return rows;
+}
+
+/// Edits that make one word of the other, limited to what is worth knowing.
+std::size_t EditDistance(std::string_view left, std::string_view right) {
+  std::vector<std::size_t> row(right.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < right.size(); ++j) {
+      const std::size_t replace = diagonal + (left[i] == right[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replace, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+const std::vector<Setting>& Settings() {
+  static const std::vector<Setting> settings = MakeSettings();
+  return settings;
+}
+
+const Setting* FindSetting(std::string_view key) {
+  for (const Setting& setting : Settings()) {
+    if (setting.key == key) return &setting;
+  }
+  return nullptr;
+}
+
+std::string FlagOf(std::string_view key) {
+  std::string flag = "--" + Lower(key);
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+std::string EnvironmentName(std::string_view prefix, std::string_view key) {
+  std::string name(prefix);
+  for (const char c : key) name += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+std::string_view Nearest(std::string_view typed, const std::vector<std::string>& known) {
+  std::string_view nearest;
+  std::size_t least = std::max<std::size_t>(2, typed.size() / 4) + 1;  // more edits than this say nothing
+  for (const std::string& name : known) {
+    const std::size_t distance = EditDistance(typed, name);
+    if (distance < least) {
+      least = distance;
+      nearest = name;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace serve

@@ -1,0 +1,104 @@
+#include <string_view>
+#include <vector>
+
+#include "serve/config/settings.h"
+
+namespace serve {
+namespace {
+
+constexpr std::string_view kNoTls = "this version serves no TLS; put a proxy in front";
+constexpr std::string_view kNoGrpc = "this version serves no gRPC";
+constexpr std::string_view kNoCors = "this version answers no cross-origin requests";
+constexpr std::string_view kNoPython = "models run without Python";
+constexpr std::string_view kNoGpu = "this version computes on CPUs";
+constexpr std::string_view kNoSnapshots = "this version keeps no snapshots; name the models in load_models";
+constexpr std::string_view kNoFetch =
+    "archives come from the model store alone; nothing is fetched from URLs";
+constexpr std::string_view kNoToken =
+    "this version checks no tokens; keep the management address on loopback";
+constexpr std::string_view kNoSequence = "this version has no sequence batching";
+constexpr std::string_view kNoJava = "it is about the Java virtual machine";
+constexpr std::string_view kOwnMetrics = "the metrics are fixed; see /metrics";
+
+std::vector<UnusedSetting> MakeUnusedSettings() {
+  return {
+      {"grpc_inference_address", "", kNoGrpc},
+      {"grpc_management_address", "", kNoGrpc},
+      {"grpc_inference_port", "", kNoGrpc},
+      {"grpc_management_port", "", kNoGrpc},
+      {"grpc_inference_max_connection_age_ms", "", kNoGrpc},
+      {"grpc_inference_max_connection_age_grace_ms", "", kNoGrpc},
+      {"grpc_management_max_connection_age_ms", "", kNoGrpc},
+      {"grpc_management_max_connection_age_grace_ms", "", kNoGrpc},
+      {"enable_grpc_ssl", "false", kNoGrpc},
+      {"keystore", "", kNoTls},
+      {"keystore_pass", "", kNoTls},
+      {"keystore_type", "", kNoTls},
+      {"private_key_file", "", kNoTls},
+      {"certificate_file", "", kNoTls},
+      {"cors_allowed_origin", "", kNoCors},
+      {"cors_allowed_methods", "", kNoCors},
+      {"cors_allowed_headers", "", kNoCors},
+      {"max_response_size", "", "answers have no limit"},
+      {"workflow_store", "", "this version has no workflows"},
+      {"models", "", "workers and batches are set by the register call or for all models together"},
+      {"model_snapshot", "", kNoSnapshots},
+      {"allowed_urls", "", kNoFetch},
+      {"use_env_allowed_urls", "false", kNoFetch},
+      {"disable_token_authorization", "true", kNoToken},
+      {"token_expiration_min", "", kNoToken, "TS_TOKEN_EXPIRATION_TIME_MIN"},
+      {"unregister_model_timeout", "", "removing waits for the requests that were accepted"},
+      {"netty_client_threads", "0", kNoPython},
+      {"number_of_gpu", "0", kNoGpu},
+      {"prefer_direct_buffer", "false", kNoJava},
+      {"async_logging", "true", "logging is always asynchronous"},
+      {"enable_envvars_config", "true", "the environment always overrides the file"},
+      {"decode_input_request", "true", "the handler decides how an input is read"},
+      {"limit_max_image_pixels", "true", "there is no image handler"},
+      {"default_service_handler", "", "an archive without a handler gets `tensor`"},
+      {"service_envelope", "", "this version has no envelopes"},
+      {"install_py_dep_per_model", "false", kNoPython},
+      {"blacklist_env_vars", "", kNoPython},
+      {"metrics_config", "", kOwnMetrics},
+      {"model_metrics_auto_detect", "false", kOwnMetrics},
+      {"disable_system_metrics", "", kOwnMetrics},
+      {"metric_time_interval", "", "metrics are read when they are asked for"},
+      {"system_metrics_cmd", "", kOwnMetrics},
+      {"ts_open_inference_protocol", "false", "this version does not speak the open inference protocol",
+       "TS_OPEN_INFERENCE_PROTOCOL"},
+      {"ts_header_key_sequence_id", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_ID"},
+      {"ts_header_key_sequence_start", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_START"},
+      {"ts_header_key_sequence_end", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_END"},
+      {"initial_worker_port", "", "workers are threads and have no ports"},
+      {"initial_distribution_port", "", "this version does not spread a model over processes"},
+      {"cpu_launcher_enable", "false", kNoPython},
+      {"cpu_launcher_args", "", kNoPython},
+      {"ipex_enable", "false", kNoPython},
+      {"ipex_gpu_enable", "false", kNoPython},
+      {"cpp_log_config", "", "see log_level, log_format and log_file"},
+      {"log_config", "", "see log_level, log_format and log_file"},
+      {"debug", "false", "see log_level"},
+      {"model_server_home", "", "paths are relative to the working folder"},
+      {"use_native_io", "true", kNoJava},
+      {"io_ratio", "", kNoJava},
+      {"vmargs", "", kNoJava},
+      {"plugins_path", "", "there are no Java plugins"},
+      {"NUM_WORKERS", "", "see default_workers_per_model"},
+  };
+}
+
+}  // namespace
+
+const std::vector<UnusedSetting>& UnusedSettings() {
+  static const std::vector<UnusedSetting> settings = MakeUnusedSettings();
+  return settings;
+}
+
+const UnusedSetting* FindUnusedSetting(std::string_view key) {
+  for (const UnusedSetting& setting : UnusedSettings()) {
+    if (setting.key == key) return &setting;
+  }
+  return nullptr;
+}
+
+}  // namespace serve

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "serve/base/log.h"
+
+namespace serve {
+
+/// One answered request; the views only need to live until WriteAccessLog returns.
+struct AccessRecord {
+  std::string_view remote;  // "/127.0.0.1:64003"
+  std::string_view method;  // empty: the header could not be read
+  std::string_view target;
+  bool http_1_0 = false;
+  int status = 0;  // 499: the client went away before the answer
+  std::chrono::nanoseconds duration{0};
+  std::size_t bytes_in = 0;
+  std::size_t bytes_out = 0;
+  std::string_view request_id;
+  std::string_view model;
+  std::string_view model_version;
+};
+
+/// The line for one request, text (TorchServe's form) or JSON. What the client chose is escaped: it can neither start
+/// a line nor end a quote.
+std::string AccessLine(const AccessRecord& record, LogFormat format);
+/// Hands it to the access log in the format that is set; for the hot path.
+void WriteAccessLog(const AccessRecord& record);
+
+}  // namespace serve

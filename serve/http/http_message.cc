@@ -1,0 +1,286 @@
+#include "serve/http/http_message.h"
+
+#include <algorithm>
+#include <charconv>
+#include <random>
+#include <utility>
+
+#include "serve/api/wire_codes.h"
+
+namespace serve {
+namespace {
+
+constexpr char kHexDigits[] = "0123456789abcdef";
+
+char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+/// Length of the valid UTF-8 sequence at the front of `text`; 0 when it is not one.
+std::size_t Utf8Length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  std::size_t length = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  if (first >= 0xC2 && first <= 0xDF) {
+    length = 2;
+  } else if (first >= 0xE0 && first <= 0xEF) {
+    length = 3;
+    if (first == 0xE0) low = 0xA0;   // overlong
+    if (first == 0xED) high = 0x9F;  // surrogates
+  } else if (first >= 0xF0 && first <= 0xF4) {
+    length = 4;
+    if (first == 0xF0) low = 0x90;   // overlong
+    if (first == 0xF4) high = 0x8F;  // beyond U+10FFFF
+  }
+  if (length == 0 || text.size() < length) return 0;
+  if (byte(1) < low || byte(1) > high) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
+  }
+  return length;
+}
+
+void AppendNumber(std::string& out, std::uint64_t number) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
+  out.append(digits, end);
+}
+
+/// The thread's own generator: ids need to be different, not secret.
+std::uint64_t NextRandom() {
+  thread_local std::uint64_t state = [] {
+    std::random_device device;
+    return (std::uint64_t{device()} << 32) ^ device();
+  }();
+  state += 0x9E3779B97F4A7C15;  // splitmix64
+  std::uint64_t mixed = state;
+  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9;
+  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB;
+  return mixed ^ (mixed >> 31);
+}
+
+}  // namespace
+
+std::string_view MethodName(Method method) {
+  switch (method) {
+    case Method::kGet: return "GET";
+    case Method::kHead: return "HEAD";
+    case Method::kPost: return "POST";
+    case Method::kPut: return "PUT";
+    case Method::kDelete: return "DELETE";
+    case Method::kOptions: return "OPTIONS";
+    case Method::kPatch: return "PATCH";
+    case Method::kOther: break;
+  }
+  return "";
+}
+
+std::string_view HttpRequest::Header(std::string_view name) const {
+  for (const Field& field : fields) {
+    if (EqualsIgnoreCase(field.name, name)) return field.value;
+  }
+  return {};
+}
+
+std::size_t HttpRequest::CountHeaders(std::string_view name) const {
+  return static_cast<std::size_t>(std::count_if(fields.begin(), fields.end(), [&](const Field& field) {
+    return EqualsIgnoreCase(field.name, name);
+  }));
+}
+
+const std::string& HttpRequest::PathParameter(std::string_view name) const {
+  static const std::string kNone;
+  for (const Parameter& parameter : parameters) {
+    if (parameter.name == name) return parameter.value;
+  }
+  return kNone;
+}
+
+HttpRequest HttpRequest::TakeCopy() {
+  HttpRequest copy;
+  copy.head = head;
+  const auto moved = [&](std::string_view view) {
+    if (view.empty()) return std::string_view();
+    return std::string_view(copy.head.data() + (view.data() - head.data()), view.size());
+  };
+  copy.method = method;
+  copy.method_text = moved(method_text);
+  copy.target = moved(target);
+  copy.path = moved(path);
+  copy.query = moved(query);
+  copy.http_1_0 = http_1_0;
+  copy.keep_alive = keep_alive;
+  copy.chunked = chunked;
+  copy.content_length = content_length;
+  copy.fields.reserve(fields.size());
+  for (const Field& field : fields) copy.fields.push_back({moved(field.name), moved(field.value)});
+  copy.body = std::move(body);
+  copy.arrival = arrival;
+  copy.request_id = request_id;
+  copy.parameters = parameters;
+  return copy;
+}
+
+void HttpRequest::Clear() {
+  head.clear();
+  method = Method::kGet;
+  method_text = target = path = query = {};
+  http_1_0 = false;
+  keep_alive = true;
+  chunked = false;
+  content_length.reset();
+  fields.clear();
+  body = Buffer();
+  request_id.clear();
+  for (Parameter& parameter : parameters) {
+    parameter.name = {};
+    parameter.value.clear();
+  }
+}
+
+HttpReply ErrorReply(int http, std::string_view type, std::string_view message) {
+  HttpReply reply;
+  reply.status = http;
+  reply.body.reserve(64 + type.size() + message.size());
+  reply.body += "{\n  \"code\": ";
+  AppendNumber(reply.body, static_cast<std::uint64_t>(http));
+  reply.body += ",\n  \"type\": ";
+  AppendJsonString(reply.body, type);
+  reply.body += ",\n  \"message\": ";
+  AppendJsonString(reply.body, message);
+  reply.body += "\n}\n";
+  return reply;
+}
+
+HttpReply ErrorReply(const Status& status) {
+  const WireCode& wire = ToWire(status.code);
+  HttpReply reply = ErrorReply(wire.http, wire.type, status.message);
+  if (status.code == Code::kResourceExhausted) reply.extra_fields = "Retry-After: 1\r\n";
+  return reply;
+}
+
+std::string_view ReasonPhrase(int status) {
+  switch (status) {
+    case 200: return "OK";
+    case 202: return "Accepted";
+    case 206: return "Partial Content";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 417: return "Expectation Failed";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 507: return "Insufficient Storage";
+    default: return "";
+  }
+}
+
+void AppendHead(std::string& out, const HttpReply& reply, std::string_view request_id, std::size_t body_bytes,
+                bool close, bool http_1_0) {
+  if (reply.status == 200) {
+    out += "HTTP/1.1 200 OK\r\n";
+  } else {
+    out += "HTTP/1.1 ";
+    AppendNumber(out, static_cast<std::uint64_t>(reply.status));
+    out += ' ';
+    out += ReasonPhrase(reply.status);
+    out += "\r\n";
+  }
+  if (!reply.content_type.empty()) {
+    out += "content-type: ";
+    out += reply.content_type;
+    out += "\r\n";
+  }
+  if (!request_id.empty()) {
+    out += "x-request-id: ";
+    out += request_id;
+    out += "\r\n";
+  }
+  out += reply.extra_fields;
+  out += "content-length: ";
+  AppendNumber(out, body_bytes);
+  if (close) {
+    out += "\r\nconnection: close\r\n\r\n";
+  } else if (http_1_0) {
+    out += "\r\nconnection: keep-alive\r\n\r\n";
+  } else {
+    out += "\r\n\r\n";
+  }
+}
+
+void AppendJsonString(std::string& out, std::string_view text) {
+  out += '"';
+  while (!text.empty()) {
+    const std::size_t length = Utf8Length(text);
+    if (length == 0) {
+      out += "\xEF\xBF\xBD";  // U+FFFD
+      text.remove_prefix(1);
+      continue;
+    }
+    const char c = text[0];
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)) {
+          out += "\\u00";
+          out += kHexDigits[static_cast<unsigned char>(c) >> 4];
+          out += kHexDigits[static_cast<unsigned char>(c) & 15];
+        } else {
+          out += text.substr(0, length);
+        }
+    }
+    text.remove_prefix(length);
+  }
+  out += '"';
+}
+
+bool EqualsIgnoreCase(std::string_view left, std::string_view right) {
+  if (left.size() != right.size()) return false;
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (Lower(left[i]) != Lower(right[i])) return false;
+  }
+  return true;
+}
+
+std::string_view TrimBlanks(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+void AppendRequestId(std::string& out) {
+  char id[32];
+  for (int half = 0; half < 2; ++half) {
+    std::uint64_t random = NextRandom();
+    for (int i = 0; i < 16; ++i) {
+      id[half * 16 + i] = kHexDigits[random & 15];
+      random >>= 4;
+    }
+  }
+  out.append(id, sizeof(id));
+}
+
+bool IsSaneRequestId(std::string_view id) {
+  if (id.empty() || id.size() > 128) return false;
+  return std::all_of(id.begin(), id.end(), [](char c) {
+    return c > ' ' && c < 0x7F && c != '"' && c != '\\' && c != ',';
+  });
+}
+
+}  // namespace serve

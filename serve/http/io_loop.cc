@@ -1,0 +1,142 @@
+#include "serve/http/io_loop.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+#include <string>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "serve/http/connection.h"
+#include "serve/http/reply_sender.h"
+
+namespace serve {
+namespace {
+
+/// Stands in `finished_` once the loop takes no more answers; never dereferenced.
+Ticket* Closed() {
+  static Ticket closed;
+  return &closed;
+}
+
+}  // namespace
+
+thread_local const IoLoop* IoLoop::current_ = nullptr;
+
+IoLoop::IoLoop() : work_(boost::asio::make_work_guard(context_)), sweep_timer_(context_) {}
+
+IoLoop::~IoLoop() { Stop(); }
+
+void IoLoop::Start(int number) {
+  thread_ = std::thread([this, number] {
+    pthread_setname_np(pthread_self(), ("io-" + std::to_string(number)).c_str());
+    current_ = this;
+    ScheduleSweep();
+    context_.run();
+    current_ = nullptr;
+  });
+}
+
+void IoLoop::Stop() {
+  if (thread_.joinable()) {
+    boost::asio::post(context_, [this] {
+      stopping_ = true;
+      sweep_timer_.cancel();
+      work_.reset();
+      const std::vector<Connection*> open = connections_;
+      std::vector<std::shared_ptr<Connection>> held;
+      held.reserve(open.size());
+      for (Connection* connection : open) held.push_back(connection->shared_from_this());
+      for (const auto& connection : held) connection->Close();
+    });
+    thread_.join();  // run() returns when the last connection has ended
+  }
+  // From here on answers are dropped; those that are on the stack go the same way.
+  Ticket* ticket = finished_.exchange(Closed(), std::memory_order_acq_rel);
+  while (ticket != nullptr && ticket != Closed()) {
+    const std::shared_ptr<Ticket> dropped = std::move(ticket->self);
+    ticket = ticket->next;
+  }
+}
+
+void IoLoop::Finish(std::shared_ptr<Ticket> ticket) {
+  const std::shared_ptr<IoLoop> alive = shared_from_this();  // the ticket may be gone once it is pushed
+  Ticket* node = ticket.get();
+  node->self = std::move(ticket);
+  Ticket* head = finished_.load(std::memory_order_acquire);
+  do {
+    if (head == Closed()) {
+      const std::shared_ptr<Ticket> dropped = std::move(node->self);
+      return;
+    }
+    node->next = head;
+  } while (!finished_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_acquire));
+  if (head == nullptr) boost::asio::post(context_, [this] { TakeFinished(); });
+}
+
+void IoLoop::TakeFinished() {
+  Ticket* latest = finished_.exchange(nullptr, std::memory_order_acq_rel);
+  Ticket* oldest = nullptr;
+  while (latest != nullptr) {
+    Ticket* next = latest->next;
+    latest->next = oldest;
+    oldest = latest;
+    latest = next;
+  }
+  while (oldest != nullptr) {
+    const std::shared_ptr<Ticket> ticket = std::move(oldest->self);
+    oldest = oldest->next;
+    ticket->answered = true;
+    if (ticket->connection != nullptr) ticket->connection->Resume();
+  }
+}
+
+void IoLoop::Enter(Connection& connection) {
+  connection.place = connections_.size();
+  connections_.push_back(&connection);
+  if (stopping_) connection.Close();
+}
+
+void IoLoop::Leave(Connection& connection) {
+  Connection* last = connections_.back();
+  connections_[connection.place] = last;
+  last->place = connection.place;
+  connections_.pop_back();
+}
+
+void IoLoop::ScheduleSweep() {
+  sweep_timer_.expires_after(kSweepPeriod);
+  sweep_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error || stopping_) return;
+    Sweep();
+    ScheduleSweep();
+  });
+}
+
+void IoLoop::Sweep() {
+  const TimePoint now = SteadyClock::now();
+  // Held, because a connection that is woken may end, and take itself out of the list.
+  std::vector<std::shared_ptr<Connection>> overdue;
+  for (Connection* connection : connections_) {
+    if (connection->deadline() <= now) overdue.push_back(connection->shared_from_this());
+  }
+  for (const auto& connection : overdue) connection->Expire();
+  LookForGoneClients();
+}
+
+void IoLoop::LookForGoneClients() {
+  std::vector<std::shared_ptr<Connection>> waiting;
+  std::vector<pollfd> sockets;
+  for (Connection* connection : connections_) {
+    if (!connection->waits_for_answer()) continue;
+    waiting.push_back(connection->shared_from_this());
+    sockets.push_back({connection->native_handle(), POLLRDHUP, 0});  // POLLHUP and POLLERR are always told
+  }
+  if (sockets.empty() || poll(sockets.data(), sockets.size(), 0) <= 0) return;
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    if ((sockets[i].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) waiting[i]->ClientGone();
+  }
+}
+
+}  // namespace serve

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "serve/request/request.h"
+
+namespace serve {
+
+class Connection;
+struct Ticket;
+
+/// One I/O thread: its io_context, its connections, the sweep over their deadlines, and the way back for answers.
+/// Everything of a connection happens on this thread, so connections need neither locks nor strands.
+///
+/// Threads: Finish and context() from any thread; the rest on the loop's own thread.
+class IoLoop : public std::enable_shared_from_this<IoLoop> {
+ public:
+  using Executor = boost::asio::io_context::executor_type;
+  /// How often deadlines are looked at, and clients that went away while they wait.
+  static constexpr std::chrono::milliseconds kSweepPeriod{100};
+
+  IoLoop();
+  ~IoLoop();
+  IoLoop(const IoLoop&) = delete;
+  IoLoop& operator=(const IoLoop&) = delete;
+
+  void Start(int number);
+  /// Closes every connection and joins the thread. Not on the loop's thread.
+  void Stop();
+
+  /// Hands an answered ticket to its connection. Answers that come together share one wake-up of the thread. After
+  /// Stop the ticket is dropped.
+  void Finish(std::shared_ptr<Ticket> ticket);
+
+  boost::asio::io_context& context() { return context_; }
+  [[nodiscard]] bool IsThisThread() const { return current_ == this; }
+
+  void Enter(Connection& connection);
+  void Leave(Connection& connection);
+  [[nodiscard]] const std::vector<Connection*>& connections() const { return connections_; }
+
+ private:
+  void TakeFinished();
+  void ScheduleSweep();
+  void Sweep();
+  void LookForGoneClients();
+
+  static thread_local const IoLoop* current_;
+
+  boost::asio::io_context context_{1};  // one thread runs it
+  std::optional<boost::asio::executor_work_guard<Executor>> work_;
+  boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor> sweep_timer_;
+  std::vector<Connection*> connections_;  // each knows its place
+  bool stopping_ = false;
+  std::atomic<Ticket*> finished_{nullptr};  // a stack, latest first
+  std::thread thread_;
+};
+
+}  // namespace serve

@@ -1,0 +1,154 @@
+#include "serve/http/router.h"
+
+#include <array>
+#include <cassert>
+#include <exception>
+#include <memory>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+#include "serve/base/log.h"
+#include "serve/http/url.h"
+
+namespace serve {
+namespace {
+
+constexpr std::size_t kMostSegments = 8;
+
+bool IsNamed(const std::string& segment) { return segment.size() > 2 && segment.front() == '{'; }
+
+std::string_view NameOf(const std::string& segment) {
+  return std::string_view(segment).substr(1, segment.size() - 2);
+}
+
+struct Segments {
+  std::array<std::string_view, kMostSegments> items;
+  std::size_t count = 0;
+};
+
+/// Cuts at slashes; false: the path has no such form (an empty segment, too many, no slash at its start).
+bool Cut(std::string_view path, Segments& segments) {
+  if (path.empty() || path[0] != '/') return false;
+  path.remove_prefix(1);
+  while (!path.empty()) {
+    const std::size_t end = path.find('/');
+    const std::string_view segment = path.substr(0, end);
+    if (segment.empty() || segments.count == kMostSegments) return false;
+    segments.items[segments.count++] = segment;
+    path.remove_prefix(end == std::string_view::npos ? path.size() : end + 1);
+  }
+  return true;
+}
+
+HttpReply NoSuchPath(const std::vector<Router::Route>& routes) {
+  std::string known;
+  for (const Router::Route& route : routes) {
+    if (known.find(route.pattern + ",") != std::string::npos) continue;
+    known += route.pattern + ", ";
+  }
+  if (!known.empty()) known.resize(known.size() - 2);
+  return ErrorReply(Status{
+      Code::kNotFound,
+      fmt::format("Requested resource is not found, please refer to API document. Known here: {}", known)});
+}
+
+}  // namespace
+
+void Router::Insert(Method method, std::string pattern, RouteFunction answer, AsyncRouteFunction start) {
+  Segments segments;
+  [[maybe_unused]] const bool cut = Cut(pattern, segments);
+  assert(cut);
+  Route route{method, pattern, {}, std::move(answer), std::move(start)};
+  for (std::size_t i = 0; i < segments.count; ++i) route.segments.emplace_back(segments.items[i]);
+  routes_.push_back(std::move(route));
+}
+
+void Router::Inline(Method method, std::string pattern, RouteFunction function) {
+  Insert(method, std::move(pattern), std::move(function), nullptr);
+}
+
+void Router::Async(Method method, std::string pattern, AsyncRouteFunction function) {
+  Insert(method, std::move(pattern), nullptr, std::move(function));
+}
+
+void Router::Blocking(Method method, std::string pattern, RouteFunction function,
+                      boost::asio::thread_pool& pool) {
+  const auto shared = std::make_shared<const RouteFunction>(std::move(function));
+  Async(method, std::move(pattern), [shared, &pool](HttpRequest& request, ReplySender sender) {
+    boost::asio::post(pool, [shared, copy = request.TakeCopy(), sender = std::move(sender)]() mutable {
+      HttpReply reply;
+      try {
+        reply = (*shared)(copy);
+      } catch (const std::exception& error) {
+        LogError("{} {} failed: {}", copy.method_text, copy.target, error.what());
+        reply = ErrorReply(Internal("the server failed to answer this request; its log says why"));
+      }
+      std::move(sender).Send(std::move(reply));
+    });
+    return TimePoint::max();
+  });
+}
+
+void Router::Add(Router other) {
+  for (Route& route : other.routes_) routes_.push_back(std::move(route));
+}
+
+Router::Found Router::Find(HttpRequest& request) const {
+  Segments raw;
+  if (!Cut(request.path, raw)) return {nullptr, NoSuchPath(routes_)};
+
+  // Escapes are rare: only a path with one pays for decoding.
+  std::array<std::string, kMostSegments> decoded;
+  Segments segments = raw;
+  if (request.path.find('%') != std::string_view::npos) {
+    for (std::size_t i = 0; i < raw.count; ++i) {
+      decoded[i] = raw.items[i];
+      const auto length = PercentDecode(decoded[i].data(), decoded[i].size(), false);
+      if (!length) {
+        return {nullptr, ErrorReply(InvalidArgument(fmt::format(
+                             "the path segment `{}` has a broken escape: % must be followed by two hex digits",
+                             raw.items[i])))};
+      }
+      decoded[i].resize(*length);
+      if (decoded[i].find('\0') != std::string::npos) {
+        return {nullptr, ErrorReply(InvalidArgument("the path has a NUL character"))};
+      }
+      segments.items[i] = decoded[i];
+    }
+  }
+
+  std::string allowed;
+  for (const Route& route : routes_) {
+    if (route.segments.size() != segments.count) continue;
+    bool same = true;
+    for (std::size_t i = 0; same && i < segments.count; ++i) {
+      same = IsNamed(route.segments[i]) || route.segments[i] == segments.items[i];
+    }
+    if (!same) continue;
+    if (route.method != request.method &&
+        !(route.method == Method::kGet && request.method == Method::kHead)) {
+      if (!allowed.empty()) allowed += ", ";
+      allowed += MethodName(route.method);
+      if (route.method == Method::kGet) allowed += ", HEAD";
+      continue;
+    }
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < segments.count; ++i) {
+      if (!IsNamed(route.segments[i])) continue;
+      request.parameters[next].name = NameOf(route.segments[i]);
+      request.parameters[next].value = segments.items[i];
+      ++next;
+    }
+    return {&route, {}};
+  }
+  if (allowed.empty()) return {nullptr, NoSuchPath(routes_)};
+  HttpReply reply = ErrorReply(Status{
+      Code::kMethodNotAllowed,
+      fmt::format("Requested method is not allowed, please refer to API document. Allowed here: {}", allowed)});
+  reply.extra_fields = "Allow: " + allowed + "\r\n";
+  return {nullptr, std::move(reply)};
+}
+
+}  // namespace serve

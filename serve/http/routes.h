@@ -1,0 +1,30 @@
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+
+#include "serve/api/inference_api.h"
+#include "serve/api/management_api.h"
+#include "serve/http/options.h"
+#include "serve/http/router.h"
+#include "serve/telemetry/metrics.h"
+
+namespace serve {
+
+/// GET /ping, POST (or PUT) /predictions/{model} and /predictions/{model}/{version}.
+///
+/// Headers: X-Request-Timeout-Ms (1 to 86,400,000) is the request's deadline, X-Request-Priority (high, normal, low)
+///          its class; anything else in them is 400.
+/// `api` is borrowed and outlives the listener. Source: TorchServe's inference API.
+Router InferenceRouter(InferenceApi& api, const HttpLimits& limits);
+
+/// GET /ping and TorchServe's management API under /models. The calls run on `pool`: they read files and wait.
+/// Everything is borrowed and outlives the listener.
+Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boost::asio::thread_pool& pool);
+
+/// GET /metrics, with TorchServe's `name[]` filter.
+Router MetricsRouter(Metrics& metrics);
+
+/// GET /ping: 200 Healthy, or 503 Unhealthy with the reason.
+HttpReply Ping(const InferenceApi& api);
+
+}  // namespace serve

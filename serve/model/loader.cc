@@ -1,0 +1,181 @@
+#include "serve/model/loader.h"
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <fstream>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "serve/base/log.h"
+
+namespace serve {
+namespace {
+
+/// What a failed step says. `file` is a path inside the archive or the archive itself.
+Status StepFailed(const LoadRequest& request, std::string_view step, std::string_view file, const Status& why) {
+  return {why.code == Code::kNotFound ? Code::kModelNotFound : Code::kInvalidModel,
+          fmt::format("Model {} was not registered: {} failed ({}): {}", request.url, step, file, why.message)};
+}
+
+std::string FileStem(const std::filesystem::path& source) {
+  std::string stem = source.stem().string();
+  for (char& c : stem) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '-' && c != '.') c = '_';
+  }
+  return stem;
+}
+
+Result<Request> ExampleRequest(const UnpackedArchive& archive) {
+  const std::filesystem::path path = archive.folder / archive.manifest.example_input.file;
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) return InvalidArgument(fmt::format("cannot read it: {}", error.message()));
+  Request request;
+  request.body = Buffer(size);
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(request.body.data(), static_cast<std::streamsize>(size))) return InvalidArgument("cannot read it");
+  request.head = archive.manifest.example_input.content_type;
+  request.parts.push_back({"body", request.body.view(), request.head});
+  request.body_is_part = true;
+  return request;
+}
+
+bool SameShape(const TensorSpec& spec, const Tensor& tensor) {
+  if (tensor.dtype != spec.dtype || tensor.shape.size() != spec.shape.size() + 1) return false;
+  for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+    if (spec.shape[i] >= 0 && spec.shape[i] != tensor.shape[i + 1]) return false;
+  }
+  return true;
+}
+
+/// Whether the model answers what its archive declares; an undeclared output is not judged.
+Status CheckOutputs(const std::vector<TensorSpec>& declared, const Output& output) {
+  if (declared.empty()) return {};
+  if (declared.size() != output.tensors.size()) {
+    return InvalidArgument(fmt::format("the archive declares {} outputs, the model answered with {}", declared.size(),
+                                       output.tensors.size()));
+  }
+  for (std::size_t i = 0; i < declared.size(); ++i) {
+    const Tensor& tensor = output.tensors[i];
+    if (!SameShape(declared[i], tensor)) {
+      return InvalidArgument(fmt::format("the archive declares output {}, the model answered with {} {} (the first "
+                                         "dimension is the batch)",
+                                         SpecText(declared[i]), DTypeName(tensor.dtype), ShapeText(tensor.shape)));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Loader::Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics,
+               std::filesystem::path unpack_folder, UnpackLimits limits)
+    : factories_(std::move(factories)),
+      metrics_(metrics),
+      unpack_folder_(std::move(unpack_folder)),
+      limits_(limits) {}
+
+Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
+  const TimePoint start = SteadyClock::now();
+  UnpackLimits limits = limits_;
+  limits.allow_missing_manifest = request.name.has_value();  // as TorchServe: the call names the model then
+  Result<UnpackedArchive> archive = OpenArchive(request.source, unpack_folder_, limits);
+  Result<ModelHandle> loaded = archive ? LoadUnpacked(request, *archive, start)
+                                       : StepFailed(request, "unpack", request.source.filename().string(), archive.error());
+  if (!loaded) {
+    metrics_.model_load_failures.Add();
+    if (archive) RemoveUnpacked(*archive);
+  }
+  return loaded;
+} catch (const std::exception& error) {
+  metrics_.model_load_failures.Add();
+  return Internal(fmt::format("Model {} was not registered: {}", request.url, error.what()));
+}
+
+Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive, TimePoint start) {
+  const Manifest& manifest = archive.manifest;
+  const Result<VerifyReport> verified = VerifyArchive(archive);
+  if (!verified) {
+    return StepFailed(request, "verify checksums", request.source.filename().string(), verified.error());
+  }
+
+  VersionInfo info;
+  info.name = request.name.value_or(!manifest.model_name.empty() ? manifest.model_name : FileStem(request.source));
+  info.version = request.version.value_or(manifest.model_version);
+  info.url = request.url;
+  info.handler = request.handler.value_or(manifest.handler.empty() ? "tensor" : manifest.handler);
+  info.inputs = request.inputs.empty() ? manifest.inputs : request.inputs;
+  info.outputs = manifest.outputs;
+  info.lineage = manifest.lineage;
+  info.loaded_at_startup = request.at_start;
+  if (Status status = CheckModelName(info.name); !status.ok()) {
+    return StepFailed(request, "read manifest", kManifestPath, status);
+  }
+  if (Status status = CheckModelVersion(info.version); !status.ok()) {
+    return StepFailed(request, "read manifest", kManifestPath, status);
+  }
+  if (request.admit) {
+    if (Status status = request.admit(info.name, info.version); !status.ok()) return status;
+  }
+
+  const std::filesystem::path& file = archive.serialized_file;
+  if (file.empty()) {
+    return StepFailed(request, "read manifest", kManifestPath,
+                      InvalidArgument("it names no serializedFile; pack the TorchScript file with --serialized-file"));
+  }
+  const auto factory = std::find_if(factories_.begin(), factories_.end(), [&](const auto& f) { return f->Accepts(file); });
+  if (factory == factories_.end()) {
+    return StepFailed(request, "load", file.filename().string(),
+                      InvalidArgument("no runtime takes this kind of file; save the model as TorchScript "
+                                      "(torch.jit.save) with the ending .pt"));
+  }
+  Result<std::unique_ptr<Runtime>> runtime = (*factory)->Load(file, {request.options.intra_op_threads});
+  if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
+
+  Result<std::unique_ptr<Handler>> handler = MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs});
+  if (!handler) return StepFailed(request, "make handler", info.handler, handler.error());
+
+  // The sample for check and warm-up: a real request if the archive brings one, else what the declaration allows.
+  const bool has_example = !manifest.example_input.file.empty();
+  std::string checked_with = "nothing";
+  Result<Sample> sample = InvalidArgument("");
+  if (has_example) {
+    Result<Request> example = ExampleRequest(archive);
+    if (!example) return StepFailed(request, "check", manifest.example_input.file, example.error());
+    sample = (*handler)->Prepare(std::move(*example));
+    if (!sample) return StepFailed(request, "check", manifest.example_input.file, sample.error());
+    checked_with = "example input";
+  } else {
+    sample = (*handler)->SyntheticSample();
+    if (sample) checked_with = "declared shape";
+  }
+  info.checked_with = checked_with;
+
+  auto version = std::make_shared<ModelVersion>(
+      info, request.options, std::move(*runtime), std::move(*handler), metrics_.ForModel(info.name, info.version),
+      archive.temporary ? archive.folder : std::filesystem::path());
+  if (sample) {
+    const std::string what = has_example ? manifest.example_input.file : "an input of the declared shape";
+    const Result<Output> output = version->RunAlone(*sample);
+    if (!output) return StepFailed(request, "check", what, output.error());
+    if (Status status = CheckOutputs(info.outputs, *output); !status.ok()) {
+      return StepFailed(request, "check", what, status);
+    }
+    const Result<Response> rendered = version->handler().Render(*output, sample->hint);
+    if (!rendered) return StepFailed(request, "check", what, rendered.error());
+    if (Status status = version->WarmUp(*sample); !status.ok()) return StepFailed(request, "warm up", what, status);
+  } else {
+    LogWarning("model {}: not checked with an input, for the archive brings no example and declares no input shape",
+               info.name);
+  }
+  version->SetLoadTime(SteadyClock::now() - start);
+  LogInfo("Model {} version {} loaded in {:.3f} s ({}, checked with {}).", info.name, info.version,
+          std::chrono::duration<double>(SteadyClock::now() - start).count(),
+          verified->has_digests ? fmt::format("{} files verified", verified->files) : "no checksums in the archive",
+          checked_with);
+  return version;
+}
+
+}  // namespace serve

@@ -1,0 +1,264 @@
+#include "serve/model/model_version.h"
+
+#include <algorithm>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "serve/base/log.h"
+
+namespace serve {
+namespace {
+
+double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+struct ModelVersion::Worker {
+  int id = 0;
+  std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
+  bool stopping = false;
+  bool done = false;
+  std::jthread thread;  // last: joined before the rest dies
+};
+
+ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique_ptr<Runtime> runtime,
+                           std::unique_ptr<Handler> handler, std::shared_ptr<ModelMetrics> metrics,
+                           std::filesystem::path folder)
+    : info_(std::move(info)),
+      options_(options),
+      runtime_(std::move(runtime)),
+      handler_(std::move(handler)),
+      metrics_(std::move(metrics)),
+      folder_(std::move(folder)),
+      queue_(info_.name, options_.scheduler, *metrics_) {}
+
+ModelVersion::~ModelVersion() {
+  (void)Close(TimePoint::max());
+  if (!folder_.empty()) {
+    std::error_code error;
+    std::filesystem::remove_all(folder_, error);
+    if (error) LogWarning("cannot remove {}: {}", folder_.string(), error.message());
+  }
+}
+
+TimePoint ModelVersion::Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done) {
+  metrics_->requests.Add();
+  if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.response_timeout;
+  const TimePoint deadline = context.deadline;
+  if (running_.load(std::memory_order_relaxed) == 0) {
+    Reject(RejectReason::kNoWorker);
+    done(Status{Code::kUnavailable, fmt::format("Model \"{}\" has no worker to serve inference request. Please use scale "
+                                                "workers API to add workers.",
+                                                info_.name)});
+    return deadline;
+  }
+  const TimePoint start = SteadyClock::now();
+  Result<Sample> sample = handler_->Prepare(std::move(request));
+  const TimePoint prepared = SteadyClock::now();
+  metrics_->prepare.Observe(Seconds(prepared - start));
+  if (!sample) {
+    Reject(RejectReason::kBadInput);
+    done(sample.error());
+    return deadline;
+  }
+  metrics_->in_flight.Add(1);
+  const RenderHint hint = sample->hint;
+  Responder responder([this, hint, done = std::move(done)](Result<Output> output) mutable {
+    metrics_->in_flight.Add(-1);
+    if (output) {
+      done(Computed{std::move(*output), hint});
+    } else {
+      done(output.error());
+    }
+  });
+  queue_.Push(Waiting{std::move(*sample), std::move(context), std::move(responder), prepared});
+  return deadline;
+}
+
+Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
+  const TimePoint start = SteadyClock::now();
+  Result<Response> response = handler_->Render(output, hint);
+  const TimePoint end = SteadyClock::now();
+  metrics_->render.Observe(Seconds(end - start));
+  metrics_->total.Observe(Seconds(end - arrival));
+  metrics_->latency_nanos.Add(static_cast<std::uint64_t>(std::max<SteadyClock::rep>((end - arrival).count(), 0)));
+  (response ? metrics_->succeeded : metrics_->failed).Add();
+  return response;
+}
+
+void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
+  runtime_->PrepareThread();
+  Count(WorkerState::kReady, 1);
+  while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
+    Count(WorkerState::kReady, -1);
+    Count(WorkerState::kBusy, 1);
+    RunBatch(std::move(*batch));
+    Count(WorkerState::kBusy, -1);
+    Count(WorkerState::kReady, 1);
+  }
+  Count(WorkerState::kReady, -1);
+  {
+    std::lock_guard lock(mutex_);
+    worker.done = true;
+  }
+  worker_done_.notify_all();
+}
+
+void ModelVersion::RunBatch(Batch batch) {
+  const TimePoint start = SteadyClock::now();
+  RunPart(batch.items);
+  const SteadyClock::duration took = SteadyClock::now() - start;
+  metrics_->inference.Observe(Seconds(took));
+  queue_.times().Record(batch.rows, took);
+  queue_.Finished(batch.items.size());
+}
+
+/// Runs the requests of `part` together; when that fails, in halves, until the request that spoils it stands alone and
+/// is the only one that fails.
+void ModelVersion::RunPart(std::span<Waiting> part) {
+  std::vector<const Sample*> samples;
+  samples.reserve(part.size());
+  for (const Waiting& item : part) samples.push_back(&item.sample);
+  Result<std::vector<Output>> outputs = Compute(samples);
+  if (outputs) {
+    for (std::size_t i = 0; i < part.size(); ++i) std::move(part[i].responder).Send(std::move((*outputs)[i]));
+  } else if (part.size() == 1) {
+    metrics_->failed.Add();
+    LogWarning("model {} version {}: {}", info_.name, info_.version, outputs.error().message);
+    std::move(part[0].responder).Send(outputs.error());
+  } else {
+    const std::size_t half = part.size() / 2;
+    metrics_->batch_retries.Add(2);
+    RunPart(part.first(half));
+    RunPart(part.subspan(half));
+  }
+}
+
+Result<std::vector<Output>> ModelVersion::Compute(const std::vector<const Sample*>& samples) try {
+  const Result<std::vector<Tensor>> inputs = handler_->Collate(samples);
+  if (!inputs) return inputs.error();
+  const Result<RunOutputs> ran = runtime_->Run(*inputs);
+  if (!ran) return ran.error();
+  return handler_->Split(ran->tensors, ran->names, samples);
+} catch (const std::exception& error) {  // a worker survives whatever a handler or runtime forgot to catch
+  return Status{Code::kPredictionFailed, fmt::format("Prediction failed: {}", error.what())};
+}
+
+Result<Output> ModelVersion::RunAlone(const Sample& sample) {
+  runtime_->PrepareThread();
+  Result<std::vector<Output>> outputs = Compute({&sample});
+  if (!outputs) return outputs.error();
+  return std::move(outputs->front());
+}
+
+Status ModelVersion::WarmUp(const Sample& sample) {
+  runtime_->PrepareThread();
+  // From large to small: the sizes that a full queue forms first are the slow ones.
+  std::vector<std::int64_t> sizes{1};
+  while (sizes.back() * 2 <= options_.scheduler.batch_size) sizes.push_back(sizes.back() * 2);
+  if (sizes.back() != options_.scheduler.batch_size) sizes.push_back(options_.scheduler.batch_size);
+  for (const std::int64_t size : sizes) {
+    const std::vector<const Sample*> samples(static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1)),
+                                             &sample);
+    for (int pass = 0; pass < options_.warmup_passes; ++pass) {
+      const TimePoint start = SteadyClock::now();
+      const Result<std::vector<Output>> outputs = Compute(samples);
+      if (!outputs) {
+        return {outputs.error().code,
+                fmt::format("a batch of {} fails: {} (batch_size {} needs a model that takes several rows)",
+                            samples.size(), outputs.error().message, options_.scheduler.batch_size)};
+      }
+      // The first passes compile; only the last one is the time that traffic will see.
+      if (pass + 1 == options_.warmup_passes) {
+        queue_.times().Record(static_cast<std::int64_t>(samples.size()) * sample.rows, SteadyClock::now() - start);
+      }
+    }
+  }
+  return {};
+}
+
+void ModelVersion::Scale(int min, int max, bool wait) {
+  std::vector<std::unique_ptr<Worker>> finished;  // joined after the lock is released
+  {
+    std::unique_lock lock(mutex_);
+    std::erase_if(workers_, [&](std::unique_ptr<Worker>& worker) {
+      if (worker->done) finished.push_back(std::move(worker));
+      return worker == nullptr;
+    });
+    min_workers_ = min;
+    max_workers_ = max;
+    int running = running_.load();
+    for (auto worker = workers_.rbegin(); worker != workers_.rend() && running > max; ++worker) {
+      if ((*worker)->stopping) continue;
+      (*worker)->stopping = true;
+      (*worker)->thread.request_stop();
+      --running;
+    }
+    for (; running < min; ++running) {
+      auto worker = std::make_unique<Worker>();
+      worker->id = next_id_++;
+      Worker& started = *worker;
+      workers_.push_back(std::move(worker));
+      started.thread = std::jthread([this, &started](const std::stop_token& stop) { RunWorker(started, stop); });
+    }
+    running_ = running;
+    queue_.Wake();
+    if (wait) {
+      worker_done_.wait(lock, [&] {
+        return std::none_of(workers_.begin(), workers_.end(),
+                            [](const auto& worker) { return worker->stopping && !worker->done; });
+      });
+    }
+  }
+  // Nobody would ever take what still waits.
+  if (max == 0) {
+    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" was scaled to 0 workers.", info_.name)});
+  }
+}
+
+bool ModelVersion::Close(TimePoint deadline) {
+  queue_.Close();
+  std::unique_lock lock(mutex_);
+  const auto all_done = [&] {
+    return std::all_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->done; });
+  };
+  if (deadline == TimePoint::max()) {
+    worker_done_.wait(lock, all_done);
+  } else if (!worker_done_.wait_until(lock, deadline, all_done)) {
+    lock.unlock();
+    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" is being unloaded or the server is stopping.",
+                                                      info_.name)});
+    return false;
+  }
+  running_ = 0;
+  std::vector<std::unique_ptr<Worker>> finished = std::move(workers_);
+  workers_.clear();
+  lock.unlock();
+  finished.clear();  // joins
+  queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" is being unloaded.", info_.name)});
+  return true;
+}
+
+void ModelVersion::SetLoadTime(SteadyClock::duration took) {
+  load_time_ = std::chrono::duration_cast<std::chrono::milliseconds>(took);
+  metrics_->load.Observe(Seconds(took));
+}
+
+VersionStatus ModelVersion::Read() const {
+  VersionStatus status;
+  status.queue_capacity = queue_.capacity();
+  status.pending = queue_.Depth();
+  std::lock_guard lock(mutex_);
+  status.min_workers = min_workers_;
+  status.max_workers = max_workers_;
+  for (const auto& worker : workers_) {
+    if (!worker->done) status.workers.push_back({worker->id, worker->started, !worker->stopping});
+  }
+  return status;
+}
+
+}  // namespace serve

@@ -1,0 +1,138 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "handlers/handler.h"
+#include "serve/base/status.h"
+#include "serve/base/unique_function.h"
+#include "serve/model/options.h"
+#include "serve/request/request.h"
+#include "serve/runtime/runtime.h"
+#include "serve/scheduler/batch_queue.h"
+#include "serve/telemetry/metrics.h"
+
+namespace serve {
+
+/// What is known of a version besides its queue and workers; fixed when it is loaded.
+struct VersionInfo {
+  std::string name;
+  std::string version;
+  std::string url;      // as given at registration
+  std::string handler;  // `tensor`, `text_classifier`
+  std::string runtime = "torchscript";
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  nlohmann::ordered_json lineage;  // null when the archive brings none
+  std::string checked_with;        // what the sanity check ran: "example input", "declared shape", …
+  bool loaded_at_startup = false;
+};
+
+struct WorkerStatus {
+  int id = 0;
+  std::chrono::system_clock::time_point started;
+  bool ready = false;
+};
+
+/// A consistent reading for describe.
+struct VersionStatus {
+  int min_workers = 0;
+  int max_workers = 0;
+  std::size_t queue_capacity = 0;
+  std::size_t pending = 0;
+  std::vector<WorkerStatus> workers;
+};
+
+/// One loaded version of a model: weights, handler, queue and workers.
+///
+/// Threads: Submit and Render from any thread, they never block; Scale and Close from management threads, they wait.
+/// Ownership: workers are std::jthreads of this object; the weights are shared by all of them.
+class ModelVersion {
+ public:
+  /// `folder` is removed when the version dies (the unpacked archive); empty: nothing to remove.
+  ModelVersion(VersionInfo info, VersionOptions options, std::unique_ptr<Runtime> runtime,
+               std::unique_ptr<Handler> handler, std::shared_ptr<ModelMetrics> metrics,
+               std::filesystem::path folder);
+  ~ModelVersion();
+  ModelVersion(const ModelVersion&) = delete;
+  ModelVersion& operator=(const ModelVersion&) = delete;
+
+  /// Answer of Submit: the output with what Render needs to know.
+  struct Computed {
+    Output output;
+    RenderHint hint;
+  };
+  /// Prepare → queue. `done` is called exactly once: here when the request is refused, else on a worker.
+  /// Returns the deadline by which the answer is owed: the request's own, else response_timeout after its arrival.
+  /// Errors: kInvalidArgument (bad input), kUnavailable (no worker, closing), kResourceExhausted (queue full),
+  /// kDeadlineExceeded, kPredictionFailed.
+  TimePoint Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done);
+  Result<Response> Render(const Output& output, const RenderHint& hint, TimePoint arrival);
+
+  /// Runs one sample on the calling thread, outside the queue: the sanity check and warm-up.
+  Result<Output> RunAlone(const Sample& sample);
+  /// Runs batches of the sizes that the queue will form until libtorch has optimised for them, and teaches the
+  /// queue their times.
+  Status WarmUp(const Sample& sample);
+
+  /// Starts or stops workers so that between `min` and `max` of them run. Workers share the loaded weights, so
+  /// starting takes no time; `wait`: return only when surplus workers have finished their last batch.
+  void Scale(int min, int max, bool wait);
+  /// No new request; waiting ones are served until `deadline`, the rest answered. False when a worker was still
+  /// busy at the deadline: then the object must be kept, for its worker uses it.
+  [[nodiscard]] bool Close(TimePoint deadline);
+
+  /// Called once by the loader, before the version is shared.
+  void SetLoadTime(SteadyClock::duration took);
+  [[nodiscard]] std::chrono::milliseconds load_time() const { return load_time_; }
+
+  [[nodiscard]] const VersionInfo& info() const { return info_; }
+  [[nodiscard]] const VersionOptions& options() const { return options_; }
+  [[nodiscard]] const Handler& handler() const { return *handler_; }
+  [[nodiscard]] VersionStatus Read() const;
+  /// Workers that take work, and the minimum that is wanted.
+  [[nodiscard]] int RunningWorkers() const { return running_.load(std::memory_order_relaxed); }
+  [[nodiscard]] int MinWorkers() const { return min_workers_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Worker;
+  void RunWorker(Worker& worker, const std::stop_token& stop);
+  void RunBatch(Batch batch);
+  void RunPart(std::span<Waiting> part);
+  Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples);
+  void Count(WorkerState state, std::int64_t amount) { metrics_->workers[static_cast<std::size_t>(state)].Add(amount); }
+  void Reject(RejectReason reason) { metrics_->rejected[static_cast<std::size_t>(reason)].Add(); }
+
+  const VersionInfo info_;
+  const VersionOptions options_;
+  const std::unique_ptr<Runtime> runtime_;
+  const std::unique_ptr<Handler> handler_;
+  const std::shared_ptr<ModelMetrics> metrics_;
+  const std::filesystem::path folder_;
+  std::chrono::milliseconds load_time_{0};
+  BatchQueue queue_;
+
+  std::atomic<int> min_workers_{0};
+  std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
+  mutable std::mutex mutex_;     // guards everything below, and Worker::done
+  std::condition_variable worker_done_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  int max_workers_ = 0;
+  int next_id_ = 9000;  // TorchServe's ids start at 9000
+};
+
+/// A counted lease: the version stays alive as long as somebody holds one.
+using ModelHandle = std::shared_ptr<ModelVersion>;
+
+}  // namespace serve

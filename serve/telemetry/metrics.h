@@ -1,0 +1,158 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace serve {
+
+// Hot-path instruments. Each is a set of shards, one cache line or more apart, and a thread always uses the
+// same shard: no lock, no shared cache line between I/O threads and workers. Values are summed when they are
+// scraped.
+inline constexpr std::size_t kMetricShards = 8;
+/// The calling thread's shard.
+std::size_t MetricShard();
+
+class Counter {
+ public:
+  void Add(std::uint64_t amount = 1) {
+    shards_[MetricShard()].value.fetch_add(amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t Value() const;
+
+ private:
+  struct alignas(64) Shard {
+    std::atomic<std::uint64_t> value{0};
+  };
+  std::array<Shard, kMetricShards> shards_;
+};
+
+class Gauge {
+ public:
+  void Add(std::int64_t amount) { value_.fetch_add(amount, std::memory_order_relaxed); }
+  void Set(std::int64_t value) { value_.store(value, std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t Value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::int64_t> value_{0};
+};
+
+class Histogram {
+ public:
+  /// `bounds`: upper bounds of the buckets, ascending, at most kMaxBuckets; must outlive the histogram
+  /// (static).
+  static constexpr std::size_t kMaxBuckets = 24;
+  explicit Histogram(const std::vector<double>& bounds) : bounds_(&bounds) {}
+  void Observe(double value);
+
+  struct Snapshot {
+    std::vector<double> bounds;
+    std::vector<std::uint64_t> counts;  // per bucket, not cumulative; one more than bounds (+Inf)
+    double sum = 0;
+    std::uint64_t count = 0;
+  };
+  [[nodiscard]] Snapshot Read() const;
+
+ private:
+  struct alignas(64) Shard {
+    std::array<std::atomic<std::uint64_t>, kMaxBuckets + 1> counts{};
+    std::atomic<double> sum{0};
+  };
+  const std::vector<double>* bounds_;
+  std::array<Shard, kMetricShards> shards_;
+};
+
+/// Seconds, from 50 µs to 60 s.
+const std::vector<double>& LatencyBounds();
+/// Rows: 1, 2, 4, … 1024.
+const std::vector<double>& BatchSizeBounds();
+/// Seconds a load may take, from 10 ms to 120 s.
+const std::vector<double>& LoadBounds();
+
+/// Why a request was not run. Label `reason`.
+enum class RejectReason : std::uint8_t {
+  kBadInput,
+  kQueueFull,
+  kNoWorker,
+  kDeadline,
+  kClientGone,
+  kShutdown
+};
+inline constexpr std::array<std::string_view, 6> kRejectReasonNames = {
+    "bad_input", "queue_full", "no_worker", "deadline", "client_gone", "shutdown"};
+/// Why a batch left the queue. Label `reason`.
+enum class BatchReason : std::uint8_t { kFull, kDelayOver, kWorkerFree, kDeadline, kShape };
+inline constexpr std::array<std::string_view, 5> kBatchReasonNames = {"full", "delay_over", "worker_free",
+                                                                      "deadline", "shape"};
+/// Label `state` of the workers gauge.
+enum class WorkerState : std::uint8_t { kStarting, kReady, kBusy, kStopping };
+inline constexpr std::array<std::string_view, 4> kWorkerStateNames = {"starting", "ready", "busy",
+                                                                      "stopping"};
+
+/// Everything that is measured of one model version; held by the version, read by the scrape.
+struct ModelMetrics {
+  ModelMetrics(std::string name, std::string version)
+      : model_name(std::move(name)), model_version(std::move(version)) {}
+  const std::string model_name;
+  const std::string model_version;
+
+  Counter requests;       // ts_inference_requests_total, flambeau_… by outcome below
+  Counter latency_nanos;  // for ts_inference_latency_microseconds
+  Counter queue_nanos;    // for ts_queue_latency_microseconds
+  Counter succeeded;      // flambeau_predictions_total{outcome="ok"}
+  Counter failed;         // flambeau_predictions_total{outcome="error"}: the model or handler failed
+  std::array<Counter, kRejectReasonNames.size()> rejected;
+  std::array<Counter, kBatchReasonNames.size()> batches;
+  Counter batch_retries;                  // parts of a failed batch that were run again
+  Histogram total{LatencyBounds()};       // arrival → answer handed to the socket
+  Histogram queue{LatencyBounds()};       // push → popped
+  Histogram batch_wait{LatencyBounds()};  // how long the oldest of a batch waited for company
+  Histogram prepare{LatencyBounds()};
+  Histogram inference{LatencyBounds()};  // collate, run, split
+  Histogram render{LatencyBounds()};
+  Histogram batch_size{BatchSizeBounds()};
+  Histogram load{LoadBounds()};  // one observation a (re)load
+  Gauge queue_depth;
+  Gauge in_flight;  // accepted, not answered
+  std::array<Gauge, kWorkerStateNames.size()> workers;
+};
+
+/// All metric families of the server, declared once; text for /metrics.
+///
+/// Threads: every method from any thread; hot-path instruments are reached without it.
+class Metrics {
+ public:
+  /// `torchserve_names`: also export TorchServe's names that are not in base units
+  /// (ts_inference_latency_microseconds, ts_queue_latency_microseconds, Requests2XX, …), which `promtool
+  /// check metrics` complains about.
+  explicit Metrics(bool torchserve_names);
+
+  /// The returned object's series vanish from /metrics when the last holder lets go. While somebody holds one
+  /// of the same name and version (it drains while its successor loads), both share it: no series appears
+  /// twice.
+  std::shared_ptr<ModelMetrics> ForModel(std::string name, std::string version);
+
+  /// Prometheus text format 0.0.4. `names`: TorchServe's `name[]` filter, exact sample names; empty: all.
+  [[nodiscard]] std::string Text(const std::vector<std::string>& names) const;
+
+  /// One answered HTTP request of any listener.
+  void CountHttp(int status) { http_[status / 100 < 6 ? static_cast<std::size_t>(status / 100) : 5].Add(); }
+  Gauge connections;            // open, all listeners
+  Counter connections_refused;  // over the limit
+  Gauge models_loaded;          // model versions in the table
+  Counter model_load_failures;
+
+ private:
+  std::array<Counter, 6> http_;  // by first digit of the status
+  const bool torchserve_names_;
+  mutable std::mutex mutex_;
+  std::vector<std::weak_ptr<ModelMetrics>> models_;  // guarded by mutex_
+};
+
+}  // namespace serve

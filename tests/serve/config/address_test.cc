@@ -1,0 +1,67 @@
+#include "serve/config/address.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace serve {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(AddressTest, ReadsHostAndPort) {
+  EXPECT_EQ(*ParseListenAddress("http://0.0.0.0:8080", 80), (ListenAddress{"0.0.0.0", 8080}));
+  EXPECT_EQ(*ParseListenAddress("HTTP://localhost:0/", 80), (ListenAddress{"localhost", 0}));
+  EXPECT_EQ(*ParseListenAddress("http://[::1]:65535", 80), (ListenAddress{"::1", 65535}));
+}
+
+TEST(AddressTest, WithoutAPortTheListenersOwnCounts) {
+  EXPECT_EQ(ParseListenAddress("http://10.0.0.1", 8081)->port, 8081);
+  EXPECT_EQ(ParseListenAddress("http://[::]", 8081)->port, 8081);
+}
+
+TEST(AddressTest, RefusesWhatIsNoAddress) {
+  for (const char* text : {"", "8080", "127.0.0.1:8080", "ftp://h:1", "http://", "http://:80",
+                           "http://h:", "http://h:x", "http://h:65536", "http://h:-1", "http://h:80:90",
+                           "http://h/path", "http://[::1", "http://a b", "http://[::1]80", "http://u@h:80"}) {
+    const Result<ListenAddress> address = ParseListenAddress(text, 80);
+    ASSERT_FALSE(address) << text;
+    EXPECT_FALSE(address.error().message.empty()) << text;
+  }
+}
+
+TEST(AddressTest, SaysThatTlsAndUnixSocketsAreNotServed) {
+  EXPECT_THAT(ParseListenAddress("https://127.0.0.1:8443", 80).error().message, HasSubstr("no TLS"));
+  EXPECT_THAT(ParseListenAddress("unix:/run/x.sock", 80).error().message, HasSubstr("no Unix sockets"));
+}
+
+TEST(AddressTest, KnowsLoopback) {
+  EXPECT_TRUE(IsLoopback({"127.0.0.1", 1}));
+  EXPECT_TRUE(IsLoopback({"127.9.9.9", 1}));
+  EXPECT_TRUE(IsLoopback({"localhost", 1}));
+  EXPECT_TRUE(IsLoopback({"::1", 1}));
+  EXPECT_FALSE(IsLoopback({"0.0.0.0", 1}));
+  EXPECT_FALSE(IsLoopback({"::", 1}));
+  EXPECT_FALSE(IsLoopback({"10.127.0.1", 1}));
+  EXPECT_FALSE(IsLoopback({"localhost.example.org", 1}));
+  EXPECT_FALSE(IsLoopback({"127.example.org", 1}));
+}
+
+TEST(AddressTest, KnowsWhatCollides) {
+  EXPECT_TRUE(Collide({"127.0.0.1", 80}, {"127.0.0.1", 80}));
+  EXPECT_TRUE(Collide({"127.0.0.1", 80}, {"localhost", 80}));
+  EXPECT_TRUE(Collide({"0.0.0.0", 80}, {"10.0.0.1", 80}));
+  EXPECT_FALSE(Collide({"127.0.0.1", 80}, {"127.0.0.1", 81}));
+  EXPECT_FALSE(Collide({"127.0.0.1", 80}, {"127.0.0.2", 80}));
+  EXPECT_FALSE(Collide({"0.0.0.0", 0}, {"0.0.0.0", 0}));  // each gets a port of its own
+}
+
+TEST(AddressTest, TextIsReadBack) {
+  for (const char* text : {"http://127.0.0.1:8080", "http://[::1]:8080"}) {
+    EXPECT_EQ(AddressText(*ParseListenAddress(text, 80)), text);
+  }
+}
+
+}  // namespace
+}  // namespace serve

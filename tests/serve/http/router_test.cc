@@ -1,0 +1,113 @@
+#include "serve/http/router.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/serve/http/parse_request.h"
+
+namespace serve {
+namespace {
+
+using ::testing::HasSubstr;
+
+Router MakeRouter() {
+  Router router;
+  const auto nothing = [](HttpRequest&) { return HttpReply(); };
+  router.Inline(Method::kGet, "/ping", nothing);
+  router.Inline(Method::kGet, "/models", nothing);
+  router.Inline(Method::kPost, "/models", nothing);
+  router.Inline(Method::kGet, "/models/{model}/all", nothing);
+  router.Inline(Method::kGet, "/models/{model}/{version}", nothing);
+  router.Inline(Method::kPut, "/models/{model}/{version}/set-default", nothing);
+  return router;
+}
+
+struct Outcome {
+  std::string pattern;  // empty: refused
+  int status = 200;
+  std::string model;
+  std::string version;
+  std::string body;
+  std::string extra;
+};
+
+Outcome Find(const std::string& line) {
+  const Router router = MakeRouter();
+  HttpRequest request = ParseRequest(line + " HTTP/1.1\r\nHost: test\r\n\r\n");
+  const Router::Found found = router.Find(request);
+  if (found.route == nullptr) {
+    return {"", found.refusal.status, "", "", found.refusal.body, found.refusal.extra_fields};
+  }
+  return {found.route->pattern, 200, request.PathParameter("model"), request.PathParameter("version"), "", ""};
+}
+
+TEST(RouterTest, NamedSegmentsAreTakenFromThePath) {
+  const Outcome found = Find("GET /models/news/2.0");
+  EXPECT_EQ(found.pattern, "/models/{model}/{version}");
+  EXPECT_EQ(found.model, "news");
+  EXPECT_EQ(found.version, "2.0");
+}
+
+TEST(RouterTest, ALiteralThatWasRegisteredFirstWins) {
+  EXPECT_EQ(Find("GET /models/news/all").pattern, "/models/{model}/all");
+  EXPECT_EQ(Find("PUT /models/news/all/set-default").version, "all");
+}
+
+TEST(RouterTest, ATrailingSlashAndAQueryDoNotMatter) {
+  EXPECT_EQ(Find("GET /ping/").pattern, "/ping");
+  EXPECT_EQ(Find("GET /models/?limit=1").pattern, "/models");
+  EXPECT_EQ(Find("GET http://host:80/ping?x").pattern, "/ping");
+}
+
+TEST(RouterTest, EscapesAreDecodedInsideTheirSegment) {
+  const Outcome found = Find("GET /models/a%2Fb%20c/1%2e0");
+  EXPECT_EQ(found.pattern, "/models/{model}/{version}");
+  EXPECT_EQ(found.model, "a/b c");
+  EXPECT_EQ(found.version, "1.0");
+  EXPECT_EQ(Find("GET /models%2Fnews%2F1.0").status, 404);  // one segment
+  EXPECT_EQ(Find("GET /models/a+b/1").model, "a+b");        // a plus is a plus in a path
+}
+
+TEST(RouterTest, BrokenEscapesAndNulAre400) {
+  for (const char* path : {"/models/a%2/1", "/models/a%zz/1", "/ping%", "/models/a%00/1"}) {
+    EXPECT_EQ(Find(std::string("GET ") + path).status, 400) << path;
+  }
+}
+
+TEST(RouterTest, EmptySegmentsAndUnknownPathsAre404) {
+  for (const char* path : {"/", "//ping", "/ping//", "/models//1", "/Ping", "/ping/x", "/a/b/c/d/e/f/g/h/i/j", "*",
+                           "http://host", "/models/a/b/c/d"}) {
+    EXPECT_EQ(Find(std::string("GET ") + path).status, 404) << path;
+  }
+  const Outcome found = Find("GET /nowhere");
+  EXPECT_THAT(found.body, HasSubstr("Requested resource is not found, please refer to API document."));
+  EXPECT_THAT(found.body, HasSubstr("/ping, /models, /models/{model}/all"));
+  EXPECT_THAT(found.body, HasSubstr("ResourceNotFoundException"));
+}
+
+TEST(RouterTest, AnotherMethodIs405AndNamesTheAllowedOnes) {
+  const Outcome found = Find("DELETE /models");
+  EXPECT_EQ(found.status, 405);
+  EXPECT_EQ(found.extra, "Allow: GET, HEAD, POST\r\n");
+  EXPECT_THAT(found.body, HasSubstr("Requested method is not allowed, please refer to API document."));
+  EXPECT_EQ(Find("get /ping").status, 405);  // methods are case-sensitive
+}
+
+TEST(RouterTest, HeadIsAnsweredWhereGetIs) {
+  EXPECT_EQ(Find("HEAD /ping").pattern, "/ping");
+  EXPECT_EQ(Find("HEAD /models/a/1/set-default").status, 405);
+}
+
+TEST(RouterTest, TwoTablesCanShareAListener) {
+  Router router = MakeRouter();
+  Router more;
+  more.Inline(Method::kGet, "/metrics", [](HttpRequest&) { return HttpReply(); });
+  router.Add(std::move(more));
+  HttpRequest request = ParseRequest("GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n");
+  EXPECT_NE(router.Find(request).route, nullptr);
+}
+
+}  // namespace
+}  // namespace serve

@@ -1,0 +1,66 @@
+#include "tools/cli/commands.h"
+
+#include <algorithm>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/archiver/archive_commands.h"
+#include "tools/cli/api_client.h"
+#include "tools/cli/server_commands.h"
+
+namespace serve {
+
+int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
+  int exit_code = kToolDone;
+  ToolOptions options;
+  const ApiClient client(options, streams);
+  CLI::App app("Flambeau, a model server for PyTorch models", "flambeau");
+  app.set_version_flag("--version", "flambeau " FLAMBEAU_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();  // `flambeau models list --json` means the same as `flambeau --json models list`
+  app.add_option("--management", options.management, "URL of the management API")
+      ->envname("FLAMBEAU_MANAGEMENT_URL")
+      ->capture_default_str();
+  app.add_option("--inference", options.inference, "URL of the inference API")
+      ->envname("FLAMBEAU_INFERENCE_URL")
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "Print the server's JSON as it is, for scripts");
+  app.add_option("--timeout", options.timeout_s, "Seconds to wait for an answer")
+      ->check(CLI::Range(0.001, 86'400.0))
+      ->capture_default_str();
+
+  // The main program takes `serve` before it comes here; it stands here for --help.
+  CLI::App* serve_command = app.add_subcommand("serve", "Run the server: see flambeau serve --help");
+  serve_command->allow_extras();
+  serve_command->callback([&] {
+    streams.err << "error: this program has no server\n";
+    exit_code = kToolUsage;
+  });
+  AddModelsCommands(app, client, exit_code);
+  AddPredictCommand(app, client, exit_code);
+  AddArchiveCommands(app, streams.out, streams.err, exit_code);
+  app.footer(
+      "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
+      "Each command has its own --help, with an example.");
+
+  std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, streams.out, streams.err) == 0 ? kToolDone : kToolUsage;
+  }
+  streams.out.flush();
+  if (exit_code == kToolDone && !streams.out) {
+    streams.err << "error: the output could not be written\n";
+    return kToolFailed;
+  }
+  return exit_code;
+}
+
+int RunTool(int argc, char** argv) {
+  return RunTool(std::vector<std::string>(argv + std::min(argc, 1), argv + argc),
+                 {std::cin, std::cout, std::cerr});
+}
+
+}  // namespace serve

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "handlers/text/vocabulary.h"
+#include "model_store/archive/archive.h"
+#include "serve/base/status.h"
+
+namespace serve::trainer {
+
+/// What becomes an archive of a text classifier.
+struct Package {
+  std::string name;
+  std::string version;
+  std::filesystem::path module;  // its TorchScript file, named model.pt
+  std::vector<std::string> labels;
+  std::string example_text;
+  nlohmann::ordered_json metrics;
+  nlohmann::ordered_json lineage;
+};
+
+/// A folder of its own for the files that go into an archive; gone with the object.
+class WorkFolder {
+ public:
+  static Result<WorkFolder> Make();
+  WorkFolder(WorkFolder&& other) noexcept;
+  WorkFolder& operator=(WorkFolder&&) = delete;
+  ~WorkFolder();
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit WorkFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+/// Writes vocabulary.tsv, index_to_name.json, metrics.json and example_input.json into `work` and packs them
+/// with the module as `<out>/<name>.mar`, for the handler text_classifier. Errors: those of CreateArchive;
+/// kInternal when a file cannot be written.
+Result<CreatedArchive> PackModel(const Package& package, const Vocabulary& vocabulary, const WorkFolder& work,
+                                 const std::filesystem::path& out, bool force);
+
+}  // namespace serve::trainer
