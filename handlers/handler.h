@@ -15,39 +15,42 @@ namespace serve {
 /// What a handler finds in an unpacked archive.
 struct HandlerArtifacts {
   std::filesystem::path folder;
-  std::vector<TensorSpec> inputs;   // as the manifest declares them; empty: undeclared
+  std::vector<TensorSpec> inputs;  // as the manifest declares them; empty: undeclared
   std::vector<TensorSpec> outputs;
 };
 
 /// The code around a model, in three stages that run on different threads:
-///   Prepare           I/O thread   one request → one sample. Bad input is answered here and never meets a batch.
-///   Collate, Split    worker       samples → the module's inputs, the module's outputs → one output a sample
-///   Render            I/O thread   one output → body bytes
+///   Prepare           I/O thread   one request → one sample. Bad input is answered here and never meets a
+///   batch. Collate, Split    worker       samples → the module's inputs, the module's outputs → one output a
+///   sample Render            I/O thread   one output → body bytes
 ///
 /// Threads: every method is const and is called from many threads at once; a handler holds no mutable state.
-/// Errors:  Prepare answers kInvalidArgument with a text that says where in the input it is wrong. No exception
+/// Errors:  Prepare answers kInvalidArgument with a text that says where in the input it is wrong. No
+/// exception
 ///          leaves a handler.
 class Handler {
  public:
   virtual ~Handler() = default;
 
   virtual Result<Sample> Prepare(Request request) const = 0;
-  /// Joins the inputs of `samples` (equal shape keys). The default puts rows one under the other: [rows, ...].
+  /// Joins the inputs of `samples` (equal shape keys). The default puts rows one under the other: [rows,
+  /// ...].
   virtual Result<std::vector<Tensor>> Collate(const std::vector<const Sample*>& samples) const;
-  /// Cuts what the module answered, in the order of `samples`. The default takes each sample's rows of dimension 0
-  /// and refuses outputs whose dimension 0 is not the number of rows that went in. Views, no copies.
+  /// Cuts what the module answered, in the order of `samples`. The default takes each sample's rows of
+  /// dimension 0 and refuses outputs whose dimension 0 is not the number of rows that went in. Views, no
+  /// copies.
   virtual Result<std::vector<Output>> Split(const std::vector<Tensor>& outputs,
                                             const std::vector<std::string>& names,
                                             const std::vector<const Sample*>& samples) const;
   virtual Result<Response> Render(const Output& output, const RenderHint& hint) const = 0;
 
-  /// A request that every model of this handler understands, for warm-up when the archive brings no example and
-  /// the inputs are fully declared; an error says why there is none.
+  /// A request that every model of this handler understands, for warm-up when the archive brings no example
+  /// and the inputs are fully declared; an error says why there is none.
   virtual Result<Sample> SyntheticSample() const = 0;
 };
 
-/// Makes the handler that an archive names: `tensor` (also `base_handler`, and the default), `text_classifier`.
-/// An unknown name is kInvalidArgument and lists the known ones.
+/// Makes the handler that an archive names: `tensor` (also `base_handler`, and the default),
+/// `text_classifier`. An unknown name is kInvalidArgument and lists the known ones.
 Result<std::unique_ptr<Handler>> MakeHandler(std::string_view name, const HandlerArtifacts& artifacts);
 
 }  // namespace serve

@@ -1,5 +1,5 @@
-// The floor to compare with: what Boost.Beast alone does, with callbacks and nothing around it. Every request is
-// answered with its own body, or with a short JSON text when it has none.
+// The floor to compare with: what Boost.Beast alone does, with callbacks and nothing around it. Every request
+// is answered with its own body, or with a short JSON text when it has none.
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -39,7 +39,8 @@ class Session : public std::enable_shared_from_this<Session> {
     response_.result(http::status::ok);
     response_.version(request_.version());
     response_.set(http::field::content_type, "application/json");
-    response_.body() = request_.body().empty() ? "{\n  \"status\": \"Healthy\"\n}\n" : std::move(request_.body());
+    response_.body() =
+        request_.body().empty() ? "{\n  \"status\": \"Healthy\"\n}\n" : std::move(request_.body());
     response_.keep_alive(request_.keep_alive());
     response_.prepare_payload();
     http::async_write(socket_, response_, [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -56,7 +57,8 @@ class Session : public std::enable_shared_from_this<Session> {
 class Server {
  public:
   Server(std::uint16_t port, int threads)
-      : contexts_(static_cast<std::size_t>(threads)), acceptor_(Make(0), {asio::ip::make_address("127.0.0.1"), port}) {
+      : contexts_(static_cast<std::size_t>(threads)),
+        acceptor_(Make(0), {asio::ip::make_address("127.0.0.1"), port}) {
     for (std::size_t i = 1; i < contexts_.size(); ++i) Make(i);
   }
 

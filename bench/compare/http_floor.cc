@@ -2,11 +2,11 @@
 // GET /ping answers at once; POST /echo sends the body back; POST /later does so from another thread.
 #include <cstdint>
 #include <cstdio>
+#include <pthread.h>
+#include <signal.h>
 #include <string>
 
 #include <boost/asio/thread_pool.hpp>
-#include <pthread.h>
-#include <signal.h>
 
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
@@ -45,7 +45,8 @@ int main(int count, char** arguments) {
   router.Blocking(Method::kPost, "/later", echo, pool);
 
   IoThreads io(threads);
-  const auto listener = Listener::Open(io, "127.0.0.1", port, "--port", std::move(router), HttpLimits(), metrics);
+  const auto listener =
+      Listener::Open(io, "127.0.0.1", port, "--port", std::move(router), HttpLimits(), metrics);
   if (!listener) {
     std::fprintf(stderr, "%s\n", listener.error().message.c_str());
     return 1;

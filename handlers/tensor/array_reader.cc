@@ -188,7 +188,7 @@ Status ArrayReader::ReadEither(Value& value, const ArrayPlace& place) {
     return BadInput(fmt::format("{}: arrays are nested deeper than {}", place.Text(), kMaxNesting));
   }
   if (rank_ < 0) SetRank(depth);
-  sj::ondemand::json_type type;
+  sj::ondemand::json_type type = sj::ondemand::json_type::null;
   const bool is_value = value.type().get(type) == sj::SUCCESS;
   const bool is_array = is_value && type == sj::ondemand::json_type::array;
   if (is_array ? depth != rank_ && depth != rank_ + 1 : rank_ > 0) {
@@ -290,7 +290,7 @@ bool ArrayReader::TryPut(Value& value) {
   }
   std::int64_t whole = 0;
   if constexpr (kType == DType::kBool) {
-    sj::ondemand::json_type type;
+    sj::ondemand::json_type type = sj::ondemand::json_type::null;
     if (value.type().get(type) != sj::SUCCESS) return false;
     if (type == sj::ondemand::json_type::boolean) {
       bool flag = false;

@@ -70,7 +70,7 @@ Result<Sample> JsonReader::Read() {
 }
 
 Status JsonReader::ReadRoot() {
-  json_type type;
+  json_type type = json_type::null;
   const bool is_value = source_.document.type().get(type) == sj::SUCCESS;
   if (is_value && type == json_type::object) return ReadObject();
   if (readers_.size() > 1) {
@@ -93,23 +93,23 @@ Status JsonReader::ReadObject() {
   sj::ondemand::object object;
   if (const auto error = source_.document.get_object().get(object)) return source_.Broken(error);
   for (auto element : object) {
-    sj::ondemand::field field;
-    if (const auto error = std::move(element).get(field)) return source_.Broken(error);
     std::string_view key;
-    if (const auto error = field.unescaped_key().get(key)) return source_.Broken(error);
+    if (const auto error = element.unescaped_key().get(key)) return source_.Broken(error);
+    sj::ondemand::value value;
+    if (const auto error = element.value().get(value)) return source_.Broken(error);
     if (instances_) {
       return BadInput(
           fmt::format("body: \"{}\" next to \"instances\"; send \"instances\" alone", Excerpt(key)));
     }
     if (key == "instances" && std::find(seen_.begin(), seen_.end(), true) == seen_.end()) {
       instances_ = true;
-      if (Status status = ReadInstances(field.value()); !status.ok()) return status;
+      if (Status status = ReadInstances(value); !status.ok()) return status;
       continue;
     }
     const Result<ArrayReader*> reader = ReaderFor(key, "body");
     if (!reader) return reader.error();
     const ArrayPlace place{-1, specs_[static_cast<std::size_t>(*reader - readers_.data())].name};
-    if (Status status = (*reader)->ReadRows(field.value(), place); !status.ok()) return status;
+    if (Status status = (*reader)->ReadRows(value, place); !status.ok()) return status;
   }
   if (instances_) return {};
   if (Status status = CheckAllSeen("body"); !status.ok()) return status;
@@ -125,7 +125,7 @@ Status JsonReader::ReadInstances(sj::ondemand::value value) {
   for (auto element : rows) {
     sj::ondemand::value row;
     if (const auto error = std::move(element).get(row)) return source_.Broken(error);
-    json_type type;
+    json_type type = json_type::null;
     const bool is_object = row.type().get(type) == sj::SUCCESS && type == json_type::object;
     Status status;
     if (is_object) {
@@ -149,14 +149,14 @@ Status JsonReader::ReadInstanceObject(sj::ondemand::object object, std::int64_t 
   seen_.assign(seen_.size(), false);
   const auto place = [&] { return fmt::format("instances[{}]", instance); };
   for (auto element : object) {
-    sj::ondemand::field field;
-    if (const auto error = std::move(element).get(field)) return source_.Broken(error);
     std::string_view key;
-    if (const auto error = field.unescaped_key().get(key)) return source_.Broken(error);
+    if (const auto error = element.unescaped_key().get(key)) return source_.Broken(error);
+    sj::ondemand::value value;
+    if (const auto error = element.value().get(value)) return source_.Broken(error);
     const Result<ArrayReader*> reader = ReaderFor(key, place());
     if (!reader) return reader.error();
     const ArrayPlace inside{instance, specs_[static_cast<std::size_t>(*reader - readers_.data())].name};
-    if (Status status = (*reader)->ReadRow(field.value(), inside); !status.ok()) return status;
+    if (Status status = (*reader)->ReadRow(value, inside); !status.ok()) return status;
   }
   return CheckAllSeen(place());
 }

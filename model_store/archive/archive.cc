@@ -44,28 +44,32 @@ Result<fs::path> MakeFolder(const fs::path& into) {
   return fs::path(name);
 }
 
+/// What lies directly in the folder; empty when it cannot be read.
+std::vector<fs::path> EntriesOf(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
+    entries.push_back(entry->path());
+  return entries;
+}
+
 /// TorchServe descends into a folder that holds nothing but one folder.
 fs::path DescendOnce(const fs::path& folder) {
   std::error_code error;
-  const fs::directory_iterator entries(folder, error);
-  if (error) return folder;
-  fs::path only;
-  for (const fs::directory_entry& entry : entries) {
-    if (!only.empty()) return folder;
-    only = entry.path();
-  }
-  if (only.empty() || only.filename() == "MAR-INF" || !fs::is_directory(only, error)) return folder;
-  return only;
+  const std::vector<fs::path> entries = EntriesOf(folder);
+  if (entries.size() != 1 || entries[0].filename() == "MAR-INF") return folder;
+  return fs::is_directory(entries[0], error) ? entries[0] : folder;
 }
 
 /// The only .pt or .pt2 at the root, or nothing.
 std::string OnlyModuleFile(const fs::path& folder) {
   std::error_code error;
   std::string found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    if (!IsModuleFile(entry.path()) || !entry.is_regular_file(error)) continue;
+  for (const fs::path& entry : EntriesOf(folder)) {
+    if (!IsModuleFile(entry) || !fs::is_regular_file(entry, error)) continue;
     if (!found.empty()) return {};
-    found = entry.path().filename().string();
+    found = entry.filename().string();
   }
   return found;
 }

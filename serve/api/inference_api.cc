@@ -4,18 +4,19 @@
 
 namespace serve {
 
-TimePoint InferenceApi::Predict(PredictCall call, UniqueFunction<void(Result<Prediction>)> done) {
+InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
+                                             UniqueFunction<void(Result<Prediction>)> done) {
   Result<ModelHandle> found = models_.Find(call.model, call.version);
   if (!found) {
     done(found.error());
-    return call.context.deadline;
+    return {call.context.deadline, nullptr};
   }
-  ModelVersion& version = **found;
+  const ModelHandle version = std::move(*found);
   const TimePoint arrival = call.context.arrival;
-  // The callback holds the lease, so the version outlives its answer.
-  return version.Submit(
+  // The callback holds a lease, so the version outlives its answer.
+  const ModelVersion::Submitted submitted = version->Submit(
       std::move(call.request), std::move(call.context),
-      [model = std::move(*found), arrival, done = std::move(done)](Result<ModelVersion::Computed> computed) mutable {
+      [model = version, arrival, done = std::move(done)](Result<ModelVersion::Computed> computed) mutable {
         if (!computed) {
           model.reset();
           done(computed.error());
@@ -23,6 +24,7 @@ TimePoint InferenceApi::Predict(PredictCall call, UniqueFunction<void(Result<Pre
         }
         done(Prediction{std::move(model), std::move(computed->output), computed->hint, arrival});
       });
+  return {submitted.deadline, submitted.run_here ? version : nullptr};
 }
 
 Result<Response> InferenceApi::Render(Prediction prediction) {

@@ -33,15 +33,20 @@ class InferenceApi {
   /// `models` is borrowed from the application and outlives this.
   explicit InferenceApi(ServedModels& models) : models_(models) {}
 
-  /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread before
-  /// Predict returns when the request is refused (unknown model, bad input, full queue), else later on any thread.
-  /// Returns the deadline by which the answer is owed: the context's own, else the model's response timeout.
-  TimePoint Predict(PredictCall call, UniqueFunction<void(Result<Prediction>)> done);
+  /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread
+  /// before Predict returns when the request is refused (unknown model, bad input, full queue), else later on
+  /// any thread.
+  struct Accepted {
+    TimePoint deadline = TimePoint::max();  // by which the answer is owed
+    ModelHandle
+        run_here;  // set: the caller calls RunBorrowed() on it once it has read what is there; no worker will
+  };
+  Accepted Predict(PredictCall call, UniqueFunction<void(Result<Prediction>)> done);
   /// Turns what the model computed into bytes. Called on the I/O thread; records latency.
   Result<Response> Render(Prediction prediction);
 
-  /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the server is
-  /// shutting down; `why` says which.
+  /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
+  /// server is shutting down; `why` says which.
   bool Ready(std::string* why) const { return models_.Ready(why); }
 
  private:

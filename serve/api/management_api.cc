@@ -25,7 +25,8 @@ ManagementReply Reply(Outcome outcome, std::string text) { return {outcome, {{"s
 /// ISO 8601 in UTC with milliseconds; the reference writes local time with a Z.
 std::string IsoTime(std::chrono::system_clock::time_point time) {
   const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(millis / 1000)), millis % 1000);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(millis / 1000)),
+                     millis % 1000);
 }
 
 ordered_json SpecsJson(const std::vector<TensorSpec>& specs) {
@@ -64,8 +65,9 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default) {
                        {"gpuUsage", "N/A"}});
   }
   json["workers"] = std::move(workers);
-  json["jobQueueStatus"] = {{"remainingCapacity", status.queue_capacity - std::min(status.pending, status.queue_capacity)},
-                            {"pendingRequests", status.pending}};
+  json["jobQueueStatus"] = {
+      {"remainingCapacity", status.queue_capacity - std::min(status.pending, status.queue_capacity)},
+      {"pendingRequests", status.pending}};
   json["defaultVersion"] = is_default;
   json["handler"] = info.handler;
   json["inputs"] = SpecsJson(info.inputs);
@@ -129,26 +131,31 @@ bool HasScheme(const std::string& url) {
   return colon != std::string::npos && colon > 0;
 }
 
-/// The file or folder of the model store that `url` means: its last part, as in the reference, so that no call reaches
-/// outside the store.
+/// The file or folder of the model store that `url` means: its last part, as in the reference, so that no
+/// call reaches outside the store.
 Result<fs::path> Locate(const std::string& url, const std::string& store) {
   if (url.empty()) return Status{Code::kModelNotFound, "empty url"};
-  if (store.empty()) return Status{Code::kModelNotFound, "Model store has not been configured. Start the server with --model-store DIR."};
+  if (store.empty())
+    return Status{Code::kModelNotFound,
+                  "Model store has not been configured. Start the server with --model-store DIR."};
   if (url.find("..") != std::string::npos) {
     return Status{Code::kModelNotFound, fmt::format("Relative path is not allowed in url: {}", url)};
   }
   if (HasScheme(url)) {
-    return Status{Code::kModelNotFound,
-                  fmt::format("Given URL {} does not match any allowed URL(s). Put the archive into the model store and "
-                              "register it by its file name.",
-                              url)};
+    return Status{
+        Code::kModelNotFound,
+        fmt::format(
+            "Given URL {} does not match any allowed URL(s). Put the archive into the model store and "
+            "register it by its file name.",
+            url)};
   }
   const fs::path name = fs::path(url).filename();
   const fs::path path = fs::path(store) / name;
   std::error_code error;
   if (name.empty() || name == "." || url.find('\0') != std::string::npos || !fs::exists(path, error)) {
-    return Status{Code::kModelNotFound, fmt::format("Model not found at: {} (looked for {} in the model store)", url,
-                                                    name.string())};
+    return Status{
+        Code::kModelNotFound,
+        fmt::format("Model not found at: {} (looked for {} in the model store)", url, name.string())};
   }
   return path;
 }
@@ -160,15 +167,17 @@ ManagementApi::ManagementApi(ServedModels& models, Loader& loader, ManagementOpt
 
 Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) {
   if (!options_.allow_model_api) {
-    return Status{Code::kMethodNotAllowed,
-                  "Requested method is not allowed, please refer to API document. Registering is off here: start the "
-                  "server with --enable-model-api, or keep the management listener on a loopback address."};
+    return Status{
+        Code::kMethodNotAllowed,
+        "Requested method is not allowed, please refer to API document. Registering is off here: start the "
+        "server with --enable-model-api, or keep the management listener on a loopback address."};
   }
   const int workers = request.initial_workers.value_or(options_.default_workers);
   return RegisterWith(request, workers, false);
 }
 
-Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& request, int workers, bool at_start) {
+Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& request, int workers,
+                                                    bool at_start) {
   const Result<fs::path> source = Locate(request.url, options_.model_store);
   if (!source) return source.error();
   if (workers < 0 || workers > kMaxWorkers) {
@@ -182,7 +191,8 @@ Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& reque
   load.handler = request.handler;
   load.options = options_.defaults;
   load.at_start = at_start;
-  if (load.options.intra_op_threads <= 0) load.options.intra_op_threads = std::max(1, options_.cpus / std::max(1, workers));
+  if (load.options.intra_op_threads <= 0)
+    load.options.intra_op_threads = std::max(1, options_.cpus / std::max(1, workers));
   for (const std::string& text : request.inputs) {
     Result<TensorSpec> spec = ParseTensorSpec(text);
     if (!spec) return InvalidArgument(fmt::format("Parameter input: {}", spec.error().message));
@@ -196,7 +206,8 @@ Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& reque
   }
   if (request.max_batch_delay_ms) {
     if (*request.max_batch_delay_ms < 0 || *request.max_batch_delay_ms > 60'000) {
-      return InvalidArgument(fmt::format("max_batch_delay is {} ms; allowed: 0 to 60000.", *request.max_batch_delay_ms));
+      return InvalidArgument(
+          fmt::format("max_batch_delay is {} ms; allowed: 0 to 60000.", *request.max_batch_delay_ms));
     }
     load.options.scheduler.max_batch_delay = std::chrono::milliseconds(*request.max_batch_delay_ms);
   }
@@ -218,13 +229,14 @@ Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& reque
   (*loaded)->Scale(workers, workers, false);
   if (Status status = models_.Add(*loaded); !status.ok()) return status;
   if (workers == 0) {
-    return Reply(Outcome::kDone, fmt::format("Model \"{}\" Version: {} registered with 0 initial workers. Use scale "
-                                             "workers API to add workers for the model.",
-                                             name, version));
+    return Reply(Outcome::kDone,
+                 fmt::format("Model \"{}\" Version: {} registered with 0 initial workers. Use scale "
+                             "workers API to add workers for the model.",
+                             name, version));
   }
   if (!request.synchronous) return Reply(Outcome::kAccepted, "Processing worker updates...");
-  return Reply(Outcome::kDone,
-               fmt::format("Model \"{}\" Version: {} registered with {} initial workers", name, version, workers));
+  return Reply(Outcome::kDone, fmt::format("Model \"{}\" Version: {} registered with {} initial workers",
+                                           name, version, workers));
 }
 
 Result<ManagementReply> ManagementApi::Describe(const std::string& model, const std::string& version) const {
@@ -234,7 +246,8 @@ Result<ManagementReply> ManagementApi::Describe(const std::string& model, const 
   const std::string& wanted = version.empty() ? entry->default_version : version;
   for (const ModelHandle& handle : entry->versions) {
     const std::string& text = handle->info().version;
-    if (version == "all" || text == wanted) reply.body.push_back(DescribeVersion(*handle, text == entry->default_version));
+    if (version == "all" || text == wanted)
+      reply.body.push_back(DescribeVersion(*handle, text == entry->default_version));
   }
   if (reply.body.empty()) {
     return Status{Code::kVersionNotFound,
@@ -250,8 +263,8 @@ Result<ManagementReply> ManagementApi::List(int limit, int next_page_token) cons
   const std::int64_t first = std::max(next_page_token, 0);
   const std::int64_t last = std::min(size, first + count);
   ManagementReply reply;
-  // The reference repeats the offset for limit=0 and points at an empty last page; a client that follows the token
-  // would not end, so the token is there only when more follows.
+  // The reference repeats the offset for limit=0 and points at an empty last page; a client that follows the
+  // token would not end, so the token is there only when more follows.
   if (last < size && count > 0) reply.body["nextPageToken"] = std::to_string(last);
   ordered_json models = ordered_json::array();
   for (std::int64_t i = first; i < last; ++i) {
@@ -270,8 +283,8 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
   if (!found) return found.error();
   const int max = request.max_worker.value_or(request.min_worker);
   if (request.min_worker < 0 || max > kMaxWorkers) {
-    return InvalidArgument(fmt::format("min_worker is {} and max_worker {}; allowed: 0 to {}.", request.min_worker, max,
-                                       kMaxWorkers));
+    return InvalidArgument(fmt::format("min_worker is {} and max_worker {}; allowed: 0 to {}.",
+                                       request.min_worker, max, kMaxWorkers));
   }
   if (max < request.min_worker) return InvalidArgument("max_worker cannot be less than min_worker.");
   (*found)->Scale(request.min_worker, max, request.synchronous);
@@ -283,15 +296,16 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
 
 Result<ManagementReply> ManagementApi::SetDefault(const std::string& model, const std::string& version) {
   if (Status status = models_.SetDefault(model, version); !status.ok()) return status;
-  return Reply(Outcome::kDone,
-               fmt::format("Default version successfully updated for model \"{}\" to \"{}\"", model, version));
+  return Reply(Outcome::kDone, fmt::format("Default version successfully updated for model \"{}\" to \"{}\"",
+                                           model, version));
 }
 
 Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version) {
   if (!options_.allow_model_api) {
-    return Status{Code::kMethodNotAllowed,
-                  "Requested method is not allowed, please refer to API document. Unregistering is off here: start the "
-                  "server with --enable-model-api, or keep the management listener on a loopback address."};
+    return Status{
+        Code::kMethodNotAllowed,
+        "Requested method is not allowed, please refer to API document. Unregistering is off here: start the "
+        "server with --enable-model-api, or keep the management listener on a loopback address."};
   }
   if (Status status = models_.Remove(model, version); !status.ok()) return status;
   LogInfo("Model {}{}{} unregistered.", model, version.empty() ? "" : " version ", version);

@@ -17,16 +17,16 @@ namespace serve {
 
 /// Parameters of `POST /models`, as TorchServe names them. nullopt: not given.
 struct RegisterRequest {
-  std::string url;                            // file name in the model store; required
+  std::string url;  // file name in the model store; required
   std::optional<std::string> model_name;
   std::optional<std::string> handler;
-  std::optional<std::string> version;         // ours: for a bare .pt, which has no manifest; default 1.0
+  std::optional<std::string> version;  // ours: for a bare .pt, which has no manifest; default 1.0
   std::optional<int> batch_size;
   std::optional<int> max_batch_delay_ms;
   std::optional<int> initial_workers;
   std::optional<int> response_timeout_s;
   std::optional<int> startup_timeout_s;
-  std::vector<std::string> inputs;            // ours: `name:dtype:[shape]`, for a model that declares none
+  std::vector<std::string> inputs;  // ours: `name:dtype:[shape]`, for a model that declares none
   bool synchronous = true;
 };
 
@@ -46,7 +46,8 @@ struct ManagementReply {
 
 /// The management use cases, without a protocol. Texts and shapes: TorchServe's management API.
 ///
-/// Threads: every method from any thread but an I/O thread: they read files, load models and wait for workers.
+/// Threads: every method from any thread but an I/O thread: they read files, load models and wait for
+/// workers.
 class ManagementApi {
  public:
   /// `models` and `loader` are borrowed from the application and outlive this.

@@ -40,12 +40,14 @@ inline constexpr std::array kWireCodes = {
     WireCode{Code::kInternal, 500, "InternalServerException"},
 };
 static_assert(kWireCodes.size() == static_cast<std::size_t>(Code::kInternal) + 1, "one row per code");
-static_assert([] {
-  for (std::size_t i = 0; i < kWireCodes.size(); ++i) {
-    if (static_cast<std::size_t>(kWireCodes[i].code) != i) return false;
-  }
-  return true;
-}(), "rows stand in the order of Code");
+static_assert(
+    [] {
+      for (std::size_t i = 0; i < kWireCodes.size(); ++i) {
+        if (static_cast<std::size_t>(kWireCodes[i].code) != i) return false;
+      }
+      return true;
+    }(),
+    "rows stand in the order of Code");
 
 constexpr const WireCode& ToWire(Code code) { return kWireCodes[static_cast<std::size_t>(code)]; }
 

@@ -1,9 +1,8 @@
-#include <signal.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <future>
 #include <optional>
+#include <signal.h>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +16,8 @@
 namespace serve {
 namespace {
 
-/// SIGTERM and SIGINT are taken by sigwait on the main thread; blocked here before any other thread starts, so that
-/// none of them gets one.
+/// SIGTERM and SIGINT are taken by sigwait on the main thread; blocked here before any other thread starts,
+/// so that none of them gets one.
 sigset_t BlockStopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -35,22 +34,19 @@ sigset_t BlockStopSignals() {
   std::_Exit(code);  // a stuck worker or an impatient operator: destructors would wait
 }
 
-/// Waits for `work` while listening for another stop signal, which ends the process at once.
+/// Waits for `work`, or for a stop signal, whichever comes first; 0 when the work is done.
 template <class T>
-T WaitOrEnd(std::future<T> work, const sigset_t& signals) {
+int WaitForSignal(const std::future<T>& work, const sigset_t& signals) {
   while (work.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
-    const timespec pause{0, 20'000'000};
-    if (const int again = sigtimedwait(&signals, nullptr, &pause); again > 0) {
-      LogWarning("Second signal: ending at once.");
-      EndNow(128 + again);
-    }
+    const timespec pause{0, 5'000'000};
+    if (const int signal = sigtimedwait(&signals, nullptr, &pause); signal > 0) return signal;
   }
-  return work.get();
+  return 0;
 }
 
 }  // namespace
 
-int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<RuntimeFactory>> factories) {
+int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes) {
   const ParsedConfig config = ParseConfig(args, ProcessEnvironment());
   using Action = ParsedConfig::Action;
   if (config.action == Action::kHelp) {
@@ -67,7 +63,9 @@ int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<R
   }
   if (!config.errors.empty()) {
     for (const std::string& error : config.errors) fmt::print(stderr, "error: {}\n", error);
-    fmt::print(stderr, "`flambeau serve --help` lists every setting, `flambeau serve --check-config …` the effective ones.\n");
+    fmt::print(stderr,
+               "`flambeau serve --help` lists every setting, `flambeau serve --check-config …` the effective "
+               "ones.\n");
     return config.usage_error ? 2 : 1;
   }
 
@@ -77,35 +75,34 @@ int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<R
   for (const std::string& note : config.notes) LogInfo("{}", note);
   for (const std::string& warning : config.warnings) LogWarning("{}", warning);
 
-  std::optional<Server> server(std::in_place, config.options, std::move(factories));
-  // Loading may take long; a stop signal must not wait for it.
-  std::future<Status> start = std::async(std::launch::async, [&] { return server->Start(); });
-  const Status started = [&] {
-    while (start.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
-      const timespec pause{0, 5'000'000};
-      if (const int signal = sigtimedwait(&signals, nullptr, &pause); signal > 0) {
-        LogInfo("Signal {} while starting: ending.", signal);
-        EndNow(0);
-      }
-    }
-    return start.get();
-  }();
-  if (!started.ok()) {
+  std::optional<Server> server(std::in_place, config.options, runtimes());
+  if (const Status started = server->Start(); !started.ok()) {
     LogError("{}", started.message);
     StopLogging();
     fmt::print(stderr, "error: {}\n", started.message);
     return 1;
   }
-  std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
-  std::fflush(stdout);
-
-  int signal = 0;
-  sigwait(&signals, &signal);
+  // Loading may take long, and a stop signal must not wait for it.
+  std::future<void> loading = std::async(std::launch::async, [&] { server->LoadModels(); });
+  int signal = WaitForSignal(loading, signals);
+  if (signal == 0) {
+    std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
+    std::fflush(stdout);
+    sigwait(&signals, &signal);
+  }
   LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
-  const bool complete = WaitOrEnd(std::async(std::launch::async, [&] { return server->Stop(); }), signals);
-  if (!complete) {
-    LogWarning("The grace period is over; requests that were still running were cut off.");
-    EndNow(1);
+  std::future<bool> stopping = std::async(std::launch::async, [&] { return server->Stop(); });
+  if (const int second = WaitForSignal(stopping, signals); second > 0) {
+    LogWarning("Second signal: ending at once.");
+    server->RemoveUnpackedFiles();
+    EndNow(128 + second);
+  }
+  const bool complete = stopping.get();
+  if (!complete) LogWarning("The grace period is over; requests that were still running were cut off.");
+  const bool still_loading = loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
+  if (!complete || still_loading) {  // a destructor would wait for the model that still runs or loads
+    server->RemoveUnpackedFiles();
+    EndNow(complete ? 0 : 1);
   }
   LogInfo("Stopped.");
   server.reset();

@@ -1,11 +1,10 @@
 #include "serve/app/server.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <stdlib.h>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -54,22 +53,29 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
 
 Server::~Server() {
   management_pool_.join();
+  RemoveUnpackedFiles();
+}
+
+void Server::RemoveUnpackedFiles() {
   std::error_code error;
   if (!unpack_folder_.empty()) fs::remove_all(unpack_folder_, error);
 }
 
 Status Server::Start() {
   if (unpack_folder_.empty()) {
-    return Internal(fmt::format("cannot make a folder for unpacked archives in {}; set TMPDIR to a writable folder",
-                                fs::temp_directory_path().string()));
+    return Internal(
+        fmt::format("cannot make a folder for unpacked archives in {}; set TMPDIR to a writable folder",
+                    fs::temp_directory_path().string()));
   }
   LogPlan();
   models_.SetStarting(true);
   if (Status status = OpenListeners(); !status.ok()) return status;
-  if (Status status = WritePortFile(); !status.ok()) return status;
+  return WritePortFile();
+}
+
+void Server::LoadModels() {
   management_api_.LoadAtStart(options_.load_models, options_.start_workers);
   models_.SetStarting(false);
-  return {};
 }
 
 Status Server::OpenListeners() {
@@ -86,11 +92,13 @@ Status Server::OpenListeners() {
   wanted.push_back({options_.management, "--management-address", "Management",
                     ManagementRouter(management_api_, inference_api_, management_pool_), management_});
   if (options_.metrics_listener) {
-    wanted.push_back({options_.metrics, "--metrics-address", "Metrics", MetricsRouter(metrics_), metrics_listener_});
+    wanted.push_back(
+        {options_.metrics, "--metrics-address", "Metrics", MetricsRouter(metrics_), metrics_listener_});
   }
   for (Wanted& one : wanted) {
-    Result<std::unique_ptr<Listener>> opened = Listener::Open(io_threads_, one.address.host, one.address.port, one.setting,
-                                                              std::move(one.router), options_.http, metrics_);
+    Result<std::unique_ptr<Listener>> opened =
+        Listener::Open(io_threads_, one.address.host, one.address.port, one.setting, std::move(one.router),
+                       options_.http, metrics_);
     if (!opened) return opened.error();
     one.listener = std::move(*opened);
     LogInfo("{} API bind to: {}", one.what, one.listener->url());
@@ -109,16 +117,20 @@ Status Server::WritePortFile() const {
   }
   std::error_code error;
   fs::rename(partial, options_.port_file, error);  // whoever waits for the file finds it complete
-  if (error) return Internal(fmt::format("cannot write port_file {}: {}", options_.port_file, error.message()));
+  if (error)
+    return Internal(fmt::format("cannot write port_file {}: {}", options_.port_file, error.message()));
   return {};
 }
 
 void Server::LogPlan() const {
   const CpuQuota quota = ReadCpuQuota();
-  LogInfo("CPU plan: {} CPUs ({}), {} I/O threads; a model gets {} worker(s) at start and {} intra-op threads a worker.",
-          quota.cpus, quota.source, options_.io_threads, options_.start_workers,
-          options_.intra_op_threads > 0 ? std::to_string(options_.intra_op_threads) : "CPUs / workers");
-  LogInfo("Model store: {}", options_.management_api.model_store.empty() ? "none" : options_.management_api.model_store);
+  LogInfo(
+      "CPU plan: {} CPUs ({}), {} I/O threads; a model gets {} worker(s) at start and {} intra-op threads a "
+      "worker.",
+      quota.cpus, quota.source, options_.io_threads, options_.start_workers,
+      options_.intra_op_threads > 0 ? std::to_string(options_.intra_op_threads) : "CPUs / workers");
+  LogInfo("Model store: {}",
+          options_.management_api.model_store.empty() ? "none" : options_.management_api.model_store);
 }
 
 bool Server::Stop() {

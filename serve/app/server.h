@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +23,7 @@ namespace serve {
 
 /// The whole server: built bottom-up, drained top-down.
 ///
-/// Threads: Start, Stop and the destructor from one thread, which is none of the server's own.
+/// Threads: Start, LoadModels, Stop and the destructor from threads that are none of the server's own.
 class Server {
  public:
   /// `factories`: the runtimes that were built in. `options` is complete and valid (serve/config checks it).
@@ -31,14 +32,19 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Opens the listeners, writes the port file, then loads `load_models`; until they are loaded /ping says
-  /// so with 503. Returns when everything is up. A model that cannot be loaded does not stop the others; /ping names it.
+  /// Opens the listeners and writes the port file. From now on the server answers; /ping says 503 until
+  /// LoadModels is done.
   Status Start();
+  /// Loads `load_models`. A model that cannot be loaded does not stop the others; /ping names it. May take
+  /// long; Stop may be called meanwhile.
+  void LoadModels();
 
-  /// Not ready → no new connections → accepted requests are finished → workers are joined, all within the grace period
-  /// from now. False when something had to be cut off; then a worker may be stuck inside a model, and the process must
-  /// end without running destructors.
+  /// Not ready → no new connections → accepted requests are finished → workers are joined, all within the
+  /// grace period from now. False when something had to be cut off; then a worker may be stuck inside a
+  /// model, and the process must end without running destructors.
   [[nodiscard]] bool Stop();
+  /// For a process that ends without running destructors: removes what it would leave on the disk.
+  void RemoveUnpackedFiles();
 
   [[nodiscard]] int inference_port() const { return inference_->port(); }
   [[nodiscard]] int management_port() const { return management_->port(); }
@@ -63,8 +69,10 @@ class Server {
   std::unique_ptr<Listener> metrics_listener_;
 };
 
-/// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one ends it at
-/// once) and gives the exit code: 0 done, 1 cannot start or requests were cut off, 2 wrong usage.
-int RunServe(const std::vector<std::string>& args, std::vector<std::unique_ptr<RuntimeFactory>> factories);
+/// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one
+/// ends it at once) and gives the exit code: 0 done, 1 cannot start or requests were cut off, 2 wrong usage.
+/// `runtimes` is asked for the runtimes once a server is really to be started.
+using MakeRuntimes = std::function<std::vector<std::unique_ptr<RuntimeFactory>>()>;
+int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes);
 
 }  // namespace serve

@@ -24,8 +24,8 @@ struct AccessRecord {
   std::string_view model_version;
 };
 
-/// The line for one request, text (TorchServe's form) or JSON. What the client chose is escaped: it can neither start
-/// a line nor end a quote.
+/// The line for one request, text (TorchServe's form) or JSON. What the client chose is escaped: it can
+/// neither start a line nor end a quote.
 std::string AccessLine(const AccessRecord& record, LogFormat format);
 /// Hands it to the access log in the format that is set; for the hot path.
 void WriteAccessLog(const AccessRecord& record);

@@ -26,8 +26,8 @@ std::string_view MediaType(std::string_view content_type) {
   return TrimBlanks(content_type.substr(0, content_type.find(';')));
 }
 
-/// Keeps texts in Request::head. All the space is reserved before the first one, so that views stay valid while it
-/// grows, and more than a string keeps inside itself, so that they stay valid when it is moved.
+/// Keeps texts in Request::head. All the space is reserved before the first one, so that views stay valid
+/// while it grows, and more than a string keeps inside itself, so that they stay valid when it is moved.
 class Keeper {
  public:
   /// `bytes`: of all texts together.
@@ -80,9 +80,11 @@ Status DecodeForm(Request& request, const HttpLimits& limits) {
       const auto name = PercentDecode(data + at, equals, true);
       const auto value = PercentDecode(data + at + equals + 1, item.size() - equals - 1, true);
       if (!name || !value) {
-        return InvalidArgument(fmt::format(
-            "field {} of the form has a broken escape: % must be followed by two hex digits (to send a file or "
-            "text as it is, name its Content-Type)", number));
+        return InvalidArgument(
+            fmt::format("field {} of the form has a broken escape: % must be followed by two hex digits (to "
+                        "send a file or "
+                        "text as it is, name its Content-Type)",
+                        number));
       }
       SetPart(request.parts, {body.substr(at, *name), body.substr(at + equals + 1, *value), {}});
     }
@@ -103,8 +105,9 @@ bool LooksLikeJson(std::string_view body) {
 Result<Request> DecodeRequest(HttpRequest& http, const HttpLimits& limits) {
   const std::string_view encoding = http.Header("content-encoding");
   if (!encoding.empty() && !EqualsIgnoreCase(encoding, "identity")) {
-    return Status{Code::kUnsupportedMedia,
-                  fmt::format("the Content-Encoding `{}` is not supported: send the body as it is", encoding)};
+    return Status{
+        Code::kUnsupportedMedia,
+        fmt::format("the Content-Encoding `{}` is not supported: send the body as it is", encoding)};
   }
   const std::string_view content_type = http.Header("content-type");
   const std::string_view type = MediaType(content_type);

@@ -12,19 +12,23 @@
 
 namespace serve {
 
-/// Takes the body of an HTTP request apart as its Content-Type says, and takes it over: values are views into it.
+/// Takes the body of an HTTP request apart as its Content-Type says, and takes it over: values are views into
+/// it.
 ///
 /// multipart/form-data                one part a field; a repeated name keeps the last value
-/// application/x-www-form-urlencoded  the same, decoded in place. A body that starts with `{` or `[` is JSON that a
-///                                    client sent under curl's default type, one without any `=` is plain text: both
-///                                    are taken as raw bodies
-/// everything else, or nothing        one part `body`, with the media type in lower case and without parameters
+/// application/x-www-form-urlencoded  the same, decoded in place. A body that starts with `{` or `[` is JSON
+/// that a
+///                                    client sent under curl's default type, one without any `=` is plain
+///                                    text: both are taken as raw bodies
+/// everything else, or nothing        one part `body`, with the media type in lower case and without
+/// parameters
 ///
-/// Errors: kUnsupportedMedia for a Content-Encoding, kInvalidArgument for a malformed form; says what and where.
+/// Errors: kUnsupportedMedia for a Content-Encoding, kInvalidArgument for a malformed form; says what and
+/// where.
 Result<Request> DecodeRequest(HttpRequest& request, const HttpLimits& limits);
 
-/// A JSON object from a management request's body; null when the body is empty or of another type. Nesting is limited
-/// to 64 levels before the parser sees it.
+/// A JSON object from a management request's body; null when the body is empty or of another type. Nesting is
+/// limited to 64 levels before the parser sees it.
 Status DecodeJsonObject(const HttpRequest& request, nlohmann::json& object);
 
 }  // namespace serve

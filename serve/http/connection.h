@@ -43,11 +43,14 @@ struct ListenerState {
 /// One HTTP/1.1 connection: read, dispatch, write, until the peer or a timeout ends it.
 ///
 /// Order:    pipelined requests are answered one after the other; bytes that were read ahead are kept.
-/// Timeouts: no timer of its own. It states a deadline for what it waits for, and the loop's sweep calls Expire().
+/// Timeouts: no timer of its own. It states a deadline for what it waits for, and the loop's sweep calls
+/// Expire().
 ///           Header or body overdue: 408; the request's own deadline: 504; idle, write, linger: closed.
-/// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction counts
+/// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction
+/// counts
 ///           as gone: its request is cancelled.
-/// Errors:   a malformed request is answered (400, 408, 413, 417, 431) and the connection is closed after reading for
+/// Errors:   a malformed request is answered (400, 408, 413, 417, 431) and the connection is closed after
+/// reading for
 ///           a moment what the client still sends, so that the client reads the answer and not a reset.
 /// Threads:  its loop's thread only.
 class Connection : public std::enable_shared_from_this<Connection> {

@@ -94,7 +94,8 @@ Status HeadParser::CheckHead() {
   if (hosts > 1) return InvalidArgument("the request has several Host fields");
   if (hosts == 0 && !request_.http_1_0) return InvalidArgument("an HTTP/1.1 request needs a Host field");
   if (lengths + encodings > 1) {
-    return InvalidArgument("the request states its length twice: send one Content-Length or Transfer-Encoding");
+    return InvalidArgument(
+        "the request states its length twice: send one Content-Length or Transfer-Encoding");
   }
   if (encodings == 1 && request_.http_1_0) {
     return InvalidArgument("HTTP/1.0 has no Transfer-Encoding: send Content-Length");
@@ -114,29 +115,38 @@ Result<HeadParser::Progress> HeadParser::PutChunked(const char* data, std::size_
   chunked_bytes_ += used;
   if (error == http::error::body_limit) {
     return Status{Code::kPayloadTooLarge, fmt::format("the request body is larger than the limit of {} bytes "
-                                                      "(max_request_size)", limits_.max_body_bytes)};
+                                                      "(max_request_size)",
+                                                      limits_.max_body_bytes)};
   }
   if (error && error != http::error::need_more) return Refused(error);
   if (chunked_bytes_ > kFreeFraming + 2 * body_.size()) {
-    return InvalidArgument("the chunks of the request body are too small: their framing is larger than the data");
+    return InvalidArgument(
+        "the chunks of the request body are too small: their framing is larger than the data");
   }
   return Progress{used, is_done()};
 }
 
 Status HeadParser::Refused(const ErrorCode& error) const {
   if (error == http::error::bad_method) return InvalidArgument("the request line has no valid method");
-  if (error == http::error::bad_target) return InvalidArgument("the request target has a forbidden character");
+  if (error == http::error::bad_target)
+    return InvalidArgument("the request target has a forbidden character");
   if (error == http::error::bad_version) {
     return InvalidArgument("the request line does not end in HTTP/1.1 or HTTP/1.0");
   }
   if (error == http::error::bad_field) {
-    return InvalidArgument("a header field has no valid name before its colon (a blank there is not allowed)");
+    return InvalidArgument(
+        "a header field has no valid name before its colon (a blank there is not allowed)");
   }
   if (error == http::error::bad_value) return InvalidArgument("a header field has a forbidden character");
   if (error == http::error::bad_line_ending) return InvalidArgument("a line does not end in CR LF");
-  if (error == http::error::bad_content_length) return InvalidArgument("Content-Length is not a usable number");
-  if (error == http::error::multiple_content_length || error == http::error::bad_transfer_encoding) {
-    return InvalidArgument("the request states its length twice: send one Content-Length or Transfer-Encoding");
+  const bool both = error == http::error::bad_content_length && !in_trailer_ &&
+                    request_.CountHeaders("transfer-encoding") > 0;
+  if (error == http::error::bad_content_length && !both) {
+    return InvalidArgument("Content-Length is not a usable number, or stands where it must not");
+  }
+  if (both || error == http::error::multiple_content_length || error == http::error::bad_transfer_encoding) {
+    return InvalidArgument(
+        "the request states its length twice: send one Content-Length or Transfer-Encoding");
   }
   if (error == http::error::bad_chunk || error == http::error::bad_chunk_extension) {
     return InvalidArgument("the chunked request body is malformed: a chunk does not start with its size");

@@ -14,11 +14,12 @@ namespace serve {
 
 /// Reads the header block of one request into an HttpRequest, and then its chunked body if it has one.
 ///
-/// The grammar is Beast's; what it lets pass and two servers in a row may understand differently is refused here:
-/// folded lines, a Transfer-Encoding that is not exactly `chunked`, both or several lengths, no or several Host
-/// fields. Fields are views into `request.head`: nothing is allocated for them.
+/// The grammar is Beast's; what it lets pass and two servers in a row may understand differently is refused
+/// here: folded lines, a Transfer-Encoding that is not exactly `chunked`, both or several lengths, no or
+/// several Host fields. Fields are views into `request.head`: nothing is allocated for them.
 ///
-/// Errors: kInvalidArgument (400), kHeaderTooLarge (431), kPayloadTooLarge (413); each says what to send instead.
+/// Errors: kInvalidArgument (400), kHeaderTooLarge (431), kPayloadTooLarge (413); each says what to send
+/// instead.
 class HeadParser final : public boost::beast::http::basic_parser<true> {
  public:
   /// Both are borrowed and outlive the parser.
@@ -32,7 +33,8 @@ class HeadParser final : public boost::beast::http::basic_parser<true> {
     std::size_t used = 0;
     bool done = false;
   };
-  /// Reads a piece of the chunked body that follows the header; unused bytes are given again with more behind them.
+  /// Reads a piece of the chunked body that follows the header; unused bytes are given again with more behind
+  /// them.
   Result<Progress> PutChunked(const char* data, std::size_t size);
   /// The decoded body; complete after PutChunked said `done`.
   [[nodiscard]] const std::string& chunked_body() const { return body_; }

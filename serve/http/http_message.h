@@ -17,9 +17,9 @@ namespace serve {
 enum class Method : std::uint8_t { kGet, kHead, kPost, kPut, kDelete, kOptions, kPatch, kOther };
 std::string_view MethodName(Method method);
 
-/// One request as it came from the wire. A connection keeps one and uses its memory again for the next request, so
-/// a route that answers later takes what it needs (moves the body, copies the rest) before it returns, or calls
-/// TakeCopy().
+/// One request as it came from the wire. A connection keeps one and uses its memory again for the next
+/// request, so a route that answers later takes what it needs (moves the body, copies the rest) before it
+/// returns, or calls TakeCopy().
 struct HttpRequest {
   struct Field {
     std::string_view name;
@@ -42,10 +42,11 @@ struct HttpRequest {
   std::optional<std::uint64_t> content_length;
   std::vector<Field> fields;
   Buffer body;
-  TimePoint arrival;        // of the end of the header
-  std::string request_id;   // the client's, or a new one
+  TimePoint arrival;       // of the end of the header
+  std::string request_id;  // the client's, or a new one
 
-  std::array<Parameter, 3> parameters;  // what the route's `{name}` segments matched; unused ones have no name
+  std::array<Parameter, 3>
+      parameters;  // what the route's `{name}` segments matched; unused ones have no name
 
   /// The value of the first field of this name (any case); empty when there is none.
   [[nodiscard]] std::string_view Header(std::string_view name) const;
@@ -58,7 +59,8 @@ struct HttpRequest {
   void Clear();
 };
 
-/// One answer before it is written. Content-Length, Connection and X-Request-Id are the connection's business.
+/// One answer before it is written. Content-Length, Connection and X-Request-Id are the connection's
+/// business.
 struct HttpReply {
   int status = 200;
   std::string body;

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-
 #include <string>
 #include <utility>
 
@@ -22,7 +21,7 @@ Ticket* Closed() {
 
 }  // namespace
 
-thread_local const IoLoop* IoLoop::current_ = nullptr;
+thread_local IoLoop* IoLoop::current_ = nullptr;
 
 IoLoop::IoLoop() : work_(boost::asio::make_work_guard(context_)), sweep_timer_(context_) {}
 
@@ -71,7 +70,8 @@ void IoLoop::Finish(std::shared_ptr<Ticket> ticket) {
       return;
     }
     node->next = head;
-  } while (!finished_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_acquire));
+  } while (
+      !finished_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_acquire));
   if (head == nullptr) boost::asio::post(context_, [this] { TakeFinished(); });
 }
 
@@ -90,6 +90,19 @@ void IoLoop::TakeFinished() {
     ticket->answered = true;
     if (ticket->connection != nullptr) ticket->connection->Resume();
   }
+}
+
+void IoLoop::RunSoon(const void* key, UniqueFunction<void()> function) {
+  for (const auto& [known, unused] : soon_) {
+    if (known == key) return;
+  }
+  soon_.emplace_back(key, std::move(function));
+  if (soon_.size() == 1) boost::asio::post(context_, [this] { TakeSoon(); });
+}
+
+void IoLoop::TakeSoon() {
+  auto functions = std::exchange(soon_, {});
+  for (auto& [key, function] : functions) function();
 }
 
 void IoLoop::Enter(Connection& connection) {

@@ -40,8 +40,8 @@ Listener::Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router rou
       acceptor_(loops_[0]->context()),
       pause_(loops_[0]->context()) {}
 
-Result<std::unique_ptr<Listener>> Listener::Open(IoThreads& threads, std::string_view host, std::uint16_t port,
-                                                 std::string_view setting, Router router,
+Result<std::unique_ptr<Listener>> Listener::Open(IoThreads& threads, std::string_view host,
+                                                 std::uint16_t port, std::string_view setting, Router router,
                                                  const HttpLimits& limits, Metrics& metrics) {
   std::unique_ptr<Listener> listener(new Listener(threads.loops(), std::move(router), limits, metrics));
   const Status bound = listener->Bind(host, port, setting);
@@ -71,7 +71,8 @@ Status Listener::Bind(std::string_view host, std::uint16_t port, std::string_vie
   if (!error) acceptor_.bind(endpoint_, error);
   if (!error) acceptor_.listen(kBacklog, error);
   if (error == asio::error::address_in_use) return failed("address in use");
-  if (error == asio::error::access_denied) return failed("permission denied (ports below 1024 need more rights)");
+  if (error == asio::error::access_denied)
+    return failed("permission denied (ports below 1024 need more rights)");
   if (error == boost::system::errc::address_not_available) return failed("this machine has no such address");
   if (error) return failed(error.message());
   endpoint_ = acceptor_.local_endpoint(error);

@@ -28,13 +28,13 @@ namespace serve {
 /// Threads: every method from any thread but an I/O thread.
 class Listener {
  public:
-  /// `host`: an IP address (IPv6 without brackets) or a name; `port` 0: the system chooses. `setting` is where they
-  /// come from (--inference-address): a message names it. `threads` and `metrics` are borrowed and outlive this, as
-  /// does what the routes use.
-  /// Errors: kUnavailable when it cannot be bound; names the address and the reason.
+  /// `host`: an IP address (IPv6 without brackets) or a name; `port` 0: the system chooses. `setting` is
+  /// where they come from (--inference-address): a message names it. `threads` and `metrics` are borrowed and
+  /// outlive this, as does what the routes use. Errors: kUnavailable when it cannot be bound; names the
+  /// address and the reason.
   static Result<std::unique_ptr<Listener>> Open(IoThreads& threads, std::string_view host, std::uint16_t port,
-                                                std::string_view setting, Router router, const HttpLimits& limits,
-                                                Metrics& metrics);
+                                                std::string_view setting, Router router,
+                                                const HttpLimits& limits, Metrics& metrics);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -53,7 +53,8 @@ class Listener {
  private:
   using Executor = IoLoop::Executor;
   using Acceptor = boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, Executor>;
-  using Timer = boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor>;
+  using Timer =
+      boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor>;
 
   Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
            Metrics& metrics);

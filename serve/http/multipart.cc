@@ -104,9 +104,9 @@ Result<std::vector<MultipartPart>> ParseMultipart(std::string_view body, std::st
     body.remove_prefix(line);  // keeps the CR LF, so that a part without header lines is seen
     const std::size_t header_end = body.substr(0, kMaxPartHeader + 4).find("\r\n\r\n");
     if (header_end == std::string_view::npos) {
-      return InvalidArgument(fmt::format(
-          "part {} of the form has no empty line after its header, or more than {} bytes of it", number,
-          kMaxPartHeader));
+      return InvalidArgument(
+          fmt::format("part {} of the form has no empty line after its header, or more than {} bytes of it",
+                      number, kMaxPartHeader));
     }
     MultipartPart part;
     const std::string_view header = header_end == 0 ? std::string_view() : body.substr(2, header_end - 2);
@@ -115,7 +115,8 @@ Result<std::vector<MultipartPart>> ParseMultipart(std::string_view body, std::st
     body.remove_prefix(header_end + 2);  // keeps a CR LF: the delimiter of an empty value begins with it
     const std::size_t end = body.find(delimiter);
     if (end == std::string_view::npos) {
-      return InvalidArgument(fmt::format("part {} of the form (`{}`) ends before its boundary", number, part.name));
+      return InvalidArgument(
+          fmt::format("part {} of the form (`{}`) ends before its boundary", number, part.name));
     }
     part.value = end < 2 ? std::string_view() : body.substr(2, end - 2);
     body.remove_prefix(end + delimiter.size());

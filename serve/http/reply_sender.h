@@ -13,8 +13,8 @@ namespace serve {
 class Connection;
 class IoLoop;
 
-/// One request that is answered later: what its connection and whoever computes the answer share. Each request has
-/// its own, so an answer that comes too late meets a ticket without a connection and is dropped.
+/// One request that is answered later: what its connection and whoever computes the answer share. Each
+/// request has its own, so an answer that comes too late meets a ticket without a connection and is dropped.
 struct Ticket {
   std::shared_ptr<IoLoop> loop;  // keeps the way back alive, however late the answer is
   std::atomic<bool> cancelled{false};
@@ -44,13 +44,15 @@ class ReplySender {
   ReplySender(const ReplySender&) = delete;
   ~ReplySender();
 
-  /// `make` is run on the connection's I/O thread, and not at all when nobody waits any more. Called while the route
-  /// is still running, it costs no wake-up.
+  /// `make` is run on the connection's I/O thread, and not at all when nobody waits any more. Called while
+  /// the route is still running, it costs no wake-up.
   void Send(UniqueFunction<HttpReply()> make) &&;
   void Send(HttpReply reply) &&;
 
   /// Becomes true when the client has gone or the deadline was answered.
-  [[nodiscard]] std::shared_ptr<std::atomic<bool>> cancelled() const { return {ticket_, &ticket_->cancelled}; }
+  [[nodiscard]] std::shared_ptr<std::atomic<bool>> cancelled() const {
+    return {ticket_, &ticket_->cancelled};
+  }
 
  private:
   std::shared_ptr<Ticket> ticket_;

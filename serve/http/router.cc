@@ -107,9 +107,10 @@ Router::Found Router::Find(HttpRequest& request) const {
       decoded[i] = raw.items[i];
       const auto length = PercentDecode(decoded[i].data(), decoded[i].size(), false);
       if (!length) {
-        return {nullptr, ErrorReply(InvalidArgument(fmt::format(
-                             "the path segment `{}` has a broken escape: % must be followed by two hex digits",
-                             raw.items[i])))};
+        return {nullptr,
+                ErrorReply(InvalidArgument(fmt::format(
+                    "the path segment `{}` has a broken escape: % must be followed by two hex digits",
+                    raw.items[i])))};
       }
       decoded[i].resize(*length);
       if (decoded[i].find('\0') != std::string::npos) {
@@ -144,9 +145,10 @@ Router::Found Router::Find(HttpRequest& request) const {
     return {&route, {}};
   }
   if (allowed.empty()) return {nullptr, NoSuchPath(routes_)};
-  HttpReply reply = ErrorReply(Status{
-      Code::kMethodNotAllowed,
-      fmt::format("Requested method is not allowed, please refer to API document. Allowed here: {}", allowed)});
+  HttpReply reply = ErrorReply(
+      Status{Code::kMethodNotAllowed,
+             fmt::format("Requested method is not allowed, please refer to API document. Allowed here: {}",
+                         allowed)});
   reply.extra_fields = "Allow: " + allowed + "\r\n";
   return {nullptr, std::move(reply)};
 }

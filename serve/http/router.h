@@ -15,16 +15,17 @@ namespace serve {
 
 /// Answers at once, on the I/O thread (Inline) or on a pool (Blocking).
 using RouteFunction = std::function<HttpReply(HttpRequest&)>;
-/// Answers through the sender, now or later, from any thread. The request is only valid until it returns. Returns the
-/// deadline at which the connection answers 504 by itself (max(): never).
+/// Answers through the sender, now or later, from any thread. The request is only valid until it returns.
+/// Returns the deadline at which the connection answers 504 by itself (max(): never).
 using AsyncRouteFunction = std::function<TimePoint(HttpRequest&, ReplySender)>;
 
 /// Method and path → what answers. One table per listener, fixed once the listener runs.
 ///
-/// Patterns: `/models/{model}/all`: literal segments and named ones, up to three; literals are preferred in the order
-///           of registration. A trailing slash is accepted; matching is case-sensitive; a percent-escape is decoded
-///           after the path was cut into segments, so an encoded slash stays inside its segment. HEAD is answered
-///           where GET is.
+/// Patterns: `/models/{model}/all`: literal segments and named ones, up to three; literals are preferred in
+/// the order
+///           of registration. A trailing slash is accepted; matching is case-sensitive; a percent-escape is
+///           decoded after the path was cut into segments, so an encoded slash stays inside its segment. HEAD
+///           is answered where GET is.
 /// Errors:   kInvalidArgument for a broken escape or a NUL, kNotFound, kMethodNotAllowed (with Allow).
 /// Threads:  Find from any thread once nothing is added any more.
 class Router {

@@ -12,13 +12,14 @@ namespace serve {
 
 /// GET /ping, POST (or PUT) /predictions/{model} and /predictions/{model}/{version}.
 ///
-/// Headers: X-Request-Timeout-Ms (1 to 86,400,000) is the request's deadline, X-Request-Priority (high, normal, low)
+/// Headers: X-Request-Timeout-Ms (1 to 86,400,000) is the request's deadline, X-Request-Priority (high,
+/// normal, low)
 ///          its class; anything else in them is 400.
 /// `api` is borrowed and outlives the listener. Source: TorchServe's inference API.
 Router InferenceRouter(InferenceApi& api, const HttpLimits& limits);
 
-/// GET /ping and TorchServe's management API under /models. The calls run on `pool`: they read files and wait.
-/// Everything is borrowed and outlives the listener.
+/// GET /ping and TorchServe's management API under /models. The calls run on `pool`: they read files and
+/// wait. Everything is borrowed and outlives the listener.
 Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boost::asio::thread_pool& pool);
 
 /// GET /metrics, with TorchServe's `name[]` filter.

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "serve/http/codec.h"
+#include "serve/http/io_loop.h"
 #include "serve/http/routes.h"
 
 namespace serve {
@@ -41,6 +42,16 @@ Result<RequestContext> ReadContext(const HttpRequest& request) {
   return context;
 }
 
+/// A small model runs on this thread, after the other connections that have something to read were read, so
+/// that their requests share the batch.
+void RunSoon(ModelHandle model) {
+  IoLoop* loop = IoLoop::Current();
+  const void* key = model.get();
+  loop->RunSoon(key, [model = std::move(model)]() mutable {
+    if (model->RunBorrowed()) RunSoon(std::move(model));
+  });
+}
+
 /// Starts one prediction; returns the deadline of its answer.
 TimePoint Predict(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {
   const auto refuse = [&](const Status& status) {
@@ -55,7 +66,7 @@ TimePoint Predict(InferenceApi& api, const HttpLimits& limits, HttpRequest& http
   context->cancelled = sender.cancelled();
   PredictCall call{http.PathParameter("model"), http.PathParameter("version"), std::move(*request),
                    std::move(*context)};
-  return api.Predict(std::move(call), [&api, sender = std::move(sender)](Result<Prediction> predicted) mutable {
+  auto render = [&api, sender = std::move(sender)](Result<Prediction> predicted) mutable {
     // On whatever thread computed it; rendering waits for the I/O thread.
     std::move(sender).Send([&api, predicted = std::move(predicted)]() mutable {
       if (!predicted) return ErrorReply(predicted.error());
@@ -66,7 +77,10 @@ TimePoint Predict(InferenceApi& api, const HttpLimits& limits, HttpRequest& http
       reply.content_type = response->content_type;
       return reply;
     });
-  });
+  };
+  InferenceApi::Accepted accepted = api.Predict(std::move(call), std::move(render));
+  if (accepted.run_here) RunSoon(std::move(accepted.run_here));
+  return accepted.deadline;
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ class Parameters {
     return Scalar(name, *value);
   }
 
-  /// TorchServe's clients rely on a query value that is no integer being taken as not given; in a JSON body it is an
-  /// error, as there.
+  /// TorchServe's clients rely on a query value that is no integer being taken as not given; in a JSON body
+  /// it is an error, as there.
   Result<std::optional<int>> Integer(std::string_view name) const {
     const bool from_query = query_.Find(name) != nullptr;
     const auto text = Text(name);
@@ -104,7 +104,8 @@ class Parameters {
   static Result<std::optional<std::string>> Scalar(std::string_view name, const nlohmann::json& value) {
     if (value.is_string()) return std::optional(value.get<std::string>());
     if (value.is_number() || value.is_boolean()) return std::optional(value.dump());
-    return InvalidArgument(fmt::format("Parameter {} must be a text, a number or true/false in the JSON body.", name));
+    return InvalidArgument(
+        fmt::format("Parameter {} must be a text, a number or true/false in the JSON body.", name));
   }
 
   QueryParameters query_;
@@ -115,9 +116,15 @@ HttpReply ToReply(const Result<ManagementReply>& result) {
   if (!result) return ErrorReply(result.error());
   HttpReply reply;
   switch (result->outcome) {
-    case ManagementReply::Outcome::kDone: reply.status = 200; break;
-    case ManagementReply::Outcome::kAccepted: reply.status = 202; break;
-    case ManagementReply::Outcome::kPartial: reply.status = 206; break;
+    case ManagementReply::Outcome::kDone:
+      reply.status = 200;
+      break;
+    case ManagementReply::Outcome::kAccepted:
+      reply.status = 202;
+      break;
+    case ManagementReply::Outcome::kPartial:
+      reply.status = 206;
+      break;
   }
   reply.body = result->body.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   reply.body += '\n';
@@ -137,9 +144,9 @@ void Take(Result<T> read, Target& target, Status& status) {
 HttpReply Register(ManagementApi& api, const HttpRequest& request) {
   const auto parameters = Parameters::Read(request, true);
   if (!parameters) return ErrorReply(parameters.error());
-  parameters->WarnOfUnknown(request, {"url", "model_name", "handler", "runtime", "batch_size", "max_batch_delay",
-                                      "initial_workers", "synchronous", "response_timeout", "startup_timeout",
-                                      "version", "input"});
+  parameters->WarnOfUnknown(
+      request, {"url", "model_name", "handler", "runtime", "batch_size", "max_batch_delay", "initial_workers",
+                "synchronous", "response_timeout", "startup_timeout", "version", "input"});
   Status status;
   std::optional<std::string> url;
   RegisterRequest call;
@@ -183,8 +190,8 @@ HttpReply Describe(ManagementApi& api, const HttpRequest& request, const std::st
 HttpReply Scale(ManagementApi& api, const HttpRequest& request) {
   const auto parameters = Parameters::Read(request, false);
   if (!parameters) return ErrorReply(parameters.error());
-  parameters->WarnOfUnknown(request, {"min_worker", "max_worker", "synchronous", "model_version", "number_gpu",
-                                      "timeout"});
+  parameters->WarnOfUnknown(
+      request, {"min_worker", "max_worker", "synchronous", "model_version", "number_gpu", "timeout"});
   Status status;
   std::optional<int> min_worker;
   std::optional<std::string> version;

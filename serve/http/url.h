@@ -10,8 +10,8 @@
 
 namespace serve {
 
-/// Decodes %XX in place, and `+` as a blank when `plus_is_blank` (query strings and forms, never paths). Returns the
-/// decoded length, which is never more than `size`; nullopt when an escape is broken.
+/// Decodes %XX in place, and `+` as a blank when `plus_is_blank` (query strings and forms, never paths).
+/// Returns the decoded length, which is never more than `size`; nullopt when an escape is broken.
 std::optional<std::size_t> PercentDecode(char* text, std::size_t size, bool plus_is_blank);
 
 /// The parameters of a query string, decoded, in their order; a name may come several times.

@@ -14,9 +14,11 @@ namespace serve {
 namespace {
 
 /// What a failed step says. `file` is a path inside the archive or the archive itself.
-Status StepFailed(const LoadRequest& request, std::string_view step, std::string_view file, const Status& why) {
-  return {why.code == Code::kNotFound ? Code::kModelNotFound : Code::kInvalidModel,
-          fmt::format("Model {} was not registered: {} failed ({}): {}", request.url, step, file, why.message)};
+Status StepFailed(const LoadRequest& request, std::string_view step, std::string_view file,
+                  const Status& why) {
+  return {
+      why.code == Code::kNotFound ? Code::kModelNotFound : Code::kInvalidModel,
+      fmt::format("Model {} was not registered: {} failed ({}): {}", request.url, step, file, why.message)};
 }
 
 std::string FileStem(const std::filesystem::path& source) {
@@ -35,7 +37,8 @@ Result<Request> ExampleRequest(const UnpackedArchive& archive) {
   Request request;
   request.body = Buffer(size);
   std::ifstream file(path, std::ios::binary);
-  if (!file.read(request.body.data(), static_cast<std::streamsize>(size))) return InvalidArgument("cannot read it");
+  if (!file.read(request.body.data(), static_cast<std::streamsize>(size)))
+    return InvalidArgument("cannot read it");
   request.head = archive.manifest.example_input.content_type;
   request.parts.push_back({"body", request.body.view(), request.head});
   request.body_is_part = true;
@@ -54,15 +57,16 @@ bool SameShape(const TensorSpec& spec, const Tensor& tensor) {
 Status CheckOutputs(const std::vector<TensorSpec>& declared, const Output& output) {
   if (declared.empty()) return {};
   if (declared.size() != output.tensors.size()) {
-    return InvalidArgument(fmt::format("the archive declares {} outputs, the model answered with {}", declared.size(),
-                                       output.tensors.size()));
+    return InvalidArgument(fmt::format("the archive declares {} outputs, the model answered with {}",
+                                       declared.size(), output.tensors.size()));
   }
   for (std::size_t i = 0; i < declared.size(); ++i) {
     const Tensor& tensor = output.tensors[i];
     if (!SameShape(declared[i], tensor)) {
-      return InvalidArgument(fmt::format("the archive declares output {}, the model answered with {} {} (the first "
-                                         "dimension is the batch)",
-                                         SpecText(declared[i]), DTypeName(tensor.dtype), ShapeText(tensor.shape)));
+      return InvalidArgument(
+          fmt::format("the archive declares output {}, the model answered with {} {} (the first "
+                      "dimension is the batch)",
+                      SpecText(declared[i]), DTypeName(tensor.dtype), ShapeText(tensor.shape)));
     }
   }
   return {};
@@ -82,8 +86,9 @@ Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
   UnpackLimits limits = limits_;
   limits.allow_missing_manifest = request.name.has_value();  // as TorchServe: the call names the model then
   Result<UnpackedArchive> archive = OpenArchive(request.source, unpack_folder_, limits);
-  Result<ModelHandle> loaded = archive ? LoadUnpacked(request, *archive, start)
-                                       : StepFailed(request, "unpack", request.source.filename().string(), archive.error());
+  Result<ModelHandle> loaded =
+      archive ? LoadUnpacked(request, *archive, start)
+              : StepFailed(request, "unpack", request.source.filename().string(), archive.error());
   if (!loaded) {
     metrics_.model_load_failures.Add();
     if (archive) RemoveUnpacked(*archive);
@@ -94,7 +99,8 @@ Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
   return Internal(fmt::format("Model {} was not registered: {}", request.url, error.what()));
 }
 
-Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive, TimePoint start) {
+Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,
+                                         TimePoint start) {
   const Manifest& manifest = archive.manifest;
   const Result<VerifyReport> verified = VerifyArchive(archive);
   if (!verified) {
@@ -102,7 +108,8 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   }
 
   VersionInfo info;
-  info.name = request.name.value_or(!manifest.model_name.empty() ? manifest.model_name : FileStem(request.source));
+  info.name =
+      request.name.value_or(!manifest.model_name.empty() ? manifest.model_name : FileStem(request.source));
   info.version = request.version.value_or(manifest.model_version);
   info.url = request.url;
   info.handler = request.handler.value_or(manifest.handler.empty() ? "tensor" : manifest.handler);
@@ -122,10 +129,12 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
 
   const std::filesystem::path& file = archive.serialized_file;
   if (file.empty()) {
-    return StepFailed(request, "read manifest", kManifestPath,
-                      InvalidArgument("it names no serializedFile; pack the TorchScript file with --serialized-file"));
+    return StepFailed(
+        request, "read manifest", kManifestPath,
+        InvalidArgument("it names no serializedFile; pack the TorchScript file with --serialized-file"));
   }
-  const auto factory = std::find_if(factories_.begin(), factories_.end(), [&](const auto& f) { return f->Accepts(file); });
+  const auto factory =
+      std::find_if(factories_.begin(), factories_.end(), [&](const auto& f) { return f->Accepts(file); });
   if (factory == factories_.end()) {
     return StepFailed(request, "load", file.filename().string(),
                       InvalidArgument("no runtime takes this kind of file; save the model as TorchScript "
@@ -134,10 +143,12 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   Result<std::unique_ptr<Runtime>> runtime = (*factory)->Load(file, {request.options.intra_op_threads});
   if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
 
-  Result<std::unique_ptr<Handler>> handler = MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs});
+  Result<std::unique_ptr<Handler>> handler =
+      MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs});
   if (!handler) return StepFailed(request, "make handler", info.handler, handler.error());
 
-  // The sample for check and warm-up: a real request if the archive brings one, else what the declaration allows.
+  // The sample for check and warm-up: a real request if the archive brings one, else what the declaration
+  // allows.
   const bool has_example = !manifest.example_input.file.empty();
   std::string checked_with = "nothing";
   Result<Sample> sample = InvalidArgument("");
@@ -153,9 +164,10 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   }
   info.checked_with = checked_with;
 
-  auto version = std::make_shared<ModelVersion>(
-      info, request.options, std::move(*runtime), std::move(*handler), metrics_.ForModel(info.name, info.version),
-      archive.temporary ? archive.folder : std::filesystem::path());
+  auto version =
+      std::make_shared<ModelVersion>(info, request.options, std::move(*runtime), std::move(*handler),
+                                     metrics_.ForModel(info.name, info.version),
+                                     archive.temporary ? archive.folder : std::filesystem::path());
   if (sample) {
     const std::string what = has_example ? manifest.example_input.file : "an input of the declared shape";
     const Result<Output> output = version->RunAlone(*sample);
@@ -165,15 +177,18 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
     }
     const Result<Response> rendered = version->handler().Render(*output, sample->hint);
     if (!rendered) return StepFailed(request, "check", what, rendered.error());
-    if (Status status = version->WarmUp(*sample); !status.ok()) return StepFailed(request, "warm up", what, status);
+    if (Status status = version->WarmUp(*sample); !status.ok())
+      return StepFailed(request, "warm up", what, status);
   } else {
-    LogWarning("model {}: not checked with an input, for the archive brings no example and declares no input shape",
-               info.name);
+    LogWarning(
+        "model {}: not checked with an input, for the archive brings no example and declares no input shape",
+        info.name);
   }
   version->SetLoadTime(SteadyClock::now() - start);
   LogInfo("Model {} version {} loaded in {:.3f} s ({}, checked with {}).", info.name, info.version,
           std::chrono::duration<double>(SteadyClock::now() - start).count(),
-          verified->has_digests ? fmt::format("{} files verified", verified->files) : "no checksums in the archive",
+          verified->has_digests ? fmt::format("{} files verified", verified->files)
+                                : "no checksums in the archive",
           checked_with);
   return version;
 }

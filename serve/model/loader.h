@@ -25,27 +25,29 @@ struct LoadRequest {
   std::vector<TensorSpec> inputs;  // for a model whose archive declares none
   VersionOptions options;
   bool at_start = false;
-  /// Asked once name and version are known, before anything is loaded: refuses a duplicate early. May be empty.
+  /// Asked once name and version are known, before anything is loaded: refuses a duplicate early. May be
+  /// empty.
   std::function<Status(const std::string& name, const std::string& version)> admit;
 };
 
 /// Turns an archive into a version that is known to work. Loading is a sanity check, in named steps:
-///   unpack → verify checksums → read manifest → load → handler → check (run the example input, else a made-up one of
-///   the declared shape) → warm up
-/// A step that fails ends it: the status (kInvalidModel, or kModelNotFound for a missing source) names the step, the
-/// file and the engine's own reason, and nothing is left on the disk or in memory.
+///   unpack → verify checksums → read manifest → load → handler → check (run the example input, else a
+///   made-up one of the declared shape) → warm up
+/// A step that fails ends it: the status (kInvalidModel, or kModelNotFound for a missing source) names the
+/// step, the file and the engine's own reason, and nothing is left on the disk or in memory.
 ///
 /// Threads: Load from several management threads at once. It takes as long as the model takes to load.
 class Loader {
  public:
   /// `metrics` is borrowed from the application. `unpack_folder` is where archives are unpacked.
-  Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics, std::filesystem::path unpack_folder,
-         UnpackLimits limits);
+  Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics,
+         std::filesystem::path unpack_folder, UnpackLimits limits);
 
   Result<ModelHandle> Load(const LoadRequest& request);
 
  private:
-  Result<ModelHandle> LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive, TimePoint start);
+  Result<ModelHandle> LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,
+                                   TimePoint start);
 
   const std::vector<std::unique_ptr<RuntimeFactory>> factories_;
   Metrics& metrics_;

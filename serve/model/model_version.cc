@@ -13,6 +13,11 @@
 namespace serve {
 namespace {
 
+// A batch on an I/O thread that takes this much longer than it may keeps later ones away from I/O threads for
+// a while: the model's time depends on what is in its input.
+constexpr int kStrikeFactor = 100;
+constexpr std::chrono::seconds kStrikePause{10};
+
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
@@ -45,16 +50,18 @@ ModelVersion::~ModelVersion() {
   }
 }
 
-TimePoint ModelVersion::Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done) {
+ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext context,
+                                             UniqueFunction<void(Result<Computed>)> done) {
   metrics_->requests.Add();
   if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.response_timeout;
-  const TimePoint deadline = context.deadline;
+  Submitted submitted{context.deadline};
   if (running_.load(std::memory_order_relaxed) == 0) {
     Reject(RejectReason::kNoWorker);
-    done(Status{Code::kUnavailable, fmt::format("Model \"{}\" has no worker to serve inference request. Please use scale "
-                                                "workers API to add workers.",
-                                                info_.name)});
-    return deadline;
+    done(Status{Code::kUnavailable,
+                fmt::format("Model \"{}\" has no worker to serve inference request. Please use scale "
+                            "workers API to add workers.",
+                            info_.name)});
+    return submitted;
   }
   const TimePoint start = SteadyClock::now();
   Result<Sample> sample = handler_->Prepare(std::move(request));
@@ -63,7 +70,7 @@ TimePoint ModelVersion::Submit(Request request, RequestContext context, UniqueFu
   if (!sample) {
     Reject(RejectReason::kBadInput);
     done(sample.error());
-    return deadline;
+    return submitted;
   }
   metrics_->in_flight.Add(1);
   const RenderHint hint = sample->hint;
@@ -75,8 +82,28 @@ TimePoint ModelVersion::Submit(Request request, RequestContext context, UniqueFu
       done(output.error());
     }
   });
-  queue_.Push(Waiting{std::move(*sample), std::move(context), std::move(responder), prepared});
-  return deadline;
+  const bool run_here = RunsOnCaller(prepared);
+  const bool queued =
+      queue_.Push(Waiting{std::move(*sample), std::move(context), std::move(responder), prepared}, !run_here);
+  submitted.run_here = queued && run_here;
+  return submitted;
+}
+
+bool ModelVersion::RunsOnCaller(TimePoint now) const {
+  const std::chrono::nanoseconds full = queue_.times().Predict(queue_.times().BestRows());
+  return full.count() > 0 && full <= options_.inline_limit &&
+         now.time_since_epoch().count() >= borrow_after_.load(std::memory_order_relaxed);
+}
+
+bool ModelVersion::RunBorrowed() {
+  std::optional<Batch> batch = queue_.Borrow();
+  if (!batch) return false;
+  const SteadyClock::duration took = RunBatch(std::move(*batch));
+  if (took > options_.inline_limit * kStrikeFactor) {
+    borrow_after_.store((SteadyClock::now() + kStrikePause).time_since_epoch().count(),
+                        std::memory_order_relaxed);
+  }
+  return queue_.Return();
 }
 
 Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
@@ -85,7 +112,8 @@ Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hi
   const TimePoint end = SteadyClock::now();
   metrics_->render.Observe(Seconds(end - start));
   metrics_->total.Observe(Seconds(end - arrival));
-  metrics_->latency_nanos.Add(static_cast<std::uint64_t>(std::max<SteadyClock::rep>((end - arrival).count(), 0)));
+  metrics_->latency_nanos.Add(
+      static_cast<std::uint64_t>(std::max<SteadyClock::rep>((end - arrival).count(), 0)));
   (response ? metrics_->succeeded : metrics_->failed).Add();
   return response;
 }
@@ -108,17 +136,18 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
   worker_done_.notify_all();
 }
 
-void ModelVersion::RunBatch(Batch batch) {
+SteadyClock::duration ModelVersion::RunBatch(Batch batch) {
   const TimePoint start = SteadyClock::now();
   RunPart(batch.items);
   const SteadyClock::duration took = SteadyClock::now() - start;
   metrics_->inference.Observe(Seconds(took));
   queue_.times().Record(batch.rows, took);
   queue_.Finished(batch.items.size());
+  return took;
 }
 
-/// Runs the requests of `part` together; when that fails, in halves, until the request that spoils it stands alone and
-/// is the only one that fails.
+/// Runs the requests of `part` together; when that fails, in halves, until the request that spoils it stands
+/// alone and is the only one that fails.
 void ModelVersion::RunPart(std::span<Waiting> part) {
   std::vector<const Sample*> samples;
   samples.reserve(part.size());
@@ -162,8 +191,8 @@ Status ModelVersion::WarmUp(const Sample& sample) {
   while (sizes.back() * 2 <= options_.scheduler.batch_size) sizes.push_back(sizes.back() * 2);
   if (sizes.back() != options_.scheduler.batch_size) sizes.push_back(options_.scheduler.batch_size);
   for (const std::int64_t size : sizes) {
-    const std::vector<const Sample*> samples(static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1)),
-                                             &sample);
+    const std::vector<const Sample*> samples(
+        static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1)), &sample);
     for (int pass = 0; pass < options_.warmup_passes; ++pass) {
       const TimePoint start = SteadyClock::now();
       const Result<std::vector<Output>> outputs = Compute(samples);
@@ -174,7 +203,8 @@ Status ModelVersion::WarmUp(const Sample& sample) {
       }
       // The first passes compile; only the last one is the time that traffic will see.
       if (pass + 1 == options_.warmup_passes) {
-        queue_.times().Record(static_cast<std::int64_t>(samples.size()) * sample.rows, SteadyClock::now() - start);
+        queue_.times().Record(static_cast<std::int64_t>(samples.size()) * sample.rows,
+                              SteadyClock::now() - start);
       }
     }
   }
@@ -203,7 +233,8 @@ void ModelVersion::Scale(int min, int max, bool wait) {
       worker->id = next_id_++;
       Worker& started = *worker;
       workers_.push_back(std::move(worker));
-      started.thread = std::jthread([this, &started](const std::stop_token& stop) { RunWorker(started, stop); });
+      started.thread =
+          std::jthread([this, &started](const std::stop_token& stop) { RunWorker(started, stop); });
     }
     running_ = running;
     queue_.Wake();
@@ -230,8 +261,8 @@ bool ModelVersion::Close(TimePoint deadline) {
     worker_done_.wait(lock, all_done);
   } else if (!worker_done_.wait_until(lock, deadline, all_done)) {
     lock.unlock();
-    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" is being unloaded or the server is stopping.",
-                                                      info_.name)});
+    queue_.AnswerAll({Code::kUnavailable,
+                      fmt::format("Model \"{}\" is being unloaded or the server is stopping.", info_.name)});
     return false;
   }
   running_ = 0;

@@ -56,8 +56,8 @@ struct VersionStatus {
 
 /// One loaded version of a model: weights, handler, queue and workers.
 ///
-/// Threads: Submit and Render from any thread, they never block; Scale and Close from management threads, they wait.
-/// Ownership: workers are std::jthreads of this object; the weights are shared by all of them.
+/// Threads: Submit and Render from any thread, they never block; Scale and Close from management threads,
+/// they wait. Ownership: workers are std::jthreads of this object; the weights are shared by all of them.
 class ModelVersion {
  public:
   /// `folder` is removed when the version dies (the unpacked archive); empty: nothing to remove.
@@ -73,24 +73,32 @@ class ModelVersion {
     Output output;
     RenderHint hint;
   };
-  /// Prepare → queue. `done` is called exactly once: here when the request is refused, else on a worker.
-  /// Returns the deadline by which the answer is owed: the request's own, else response_timeout after its arrival.
-  /// Errors: kInvalidArgument (bad input), kUnavailable (no worker, closing), kResourceExhausted (queue full),
-  /// kDeadlineExceeded, kPredictionFailed.
-  TimePoint Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done);
+  struct Submitted {
+    TimePoint
+        deadline;  // by which the answer is owed: the request's own, else response_timeout after its arrival
+    bool run_here =
+        false;  // no worker was woken: the caller calls RunBorrowed() as soon as it has read what is there
+  };
+  /// Prepare → queue. `done` is called exactly once: here when the request is refused, else later, where it
+  /// ran. Errors: kInvalidArgument (bad input), kUnavailable (no worker, closing), kResourceExhausted (queue
+  /// full), kDeadlineExceeded, kPredictionFailed.
+  Submitted Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done);
   Result<Response> Render(const Output& output, const RenderHint& hint, TimePoint arrival);
+  /// Runs one batch on the calling thread in place of an idle worker. True: more requests wait, call again
+  /// soon.
+  bool RunBorrowed();
 
   /// Runs one sample on the calling thread, outside the queue: the sanity check and warm-up.
   Result<Output> RunAlone(const Sample& sample);
-  /// Runs batches of the sizes that the queue will form until libtorch has optimised for them, and teaches the
-  /// queue their times.
+  /// Runs batches of the sizes that the queue will form until libtorch has optimised for them, and teaches
+  /// the queue their times.
   Status WarmUp(const Sample& sample);
 
-  /// Starts or stops workers so that between `min` and `max` of them run. Workers share the loaded weights, so
-  /// starting takes no time; `wait`: return only when surplus workers have finished their last batch.
+  /// Starts or stops workers so that between `min` and `max` of them run. Workers share the loaded weights,
+  /// so starting takes no time; `wait`: return only when surplus workers have finished their last batch.
   void Scale(int min, int max, bool wait);
-  /// No new request; waiting ones are served until `deadline`, the rest answered. False when a worker was still
-  /// busy at the deadline: then the object must be kept, for its worker uses it.
+  /// No new request; waiting ones are served until `deadline`, the rest answered. False when a worker was
+  /// still busy at the deadline: then the object must be kept, for its worker uses it.
   [[nodiscard]] bool Close(TimePoint deadline);
 
   /// Called once by the loader, before the version is shared.
@@ -108,10 +116,13 @@ class ModelVersion {
  private:
   struct Worker;
   void RunWorker(Worker& worker, const std::stop_token& stop);
-  void RunBatch(Batch batch);
+  SteadyClock::duration RunBatch(Batch batch);
+  bool RunsOnCaller(TimePoint now) const;
   void RunPart(std::span<Waiting> part);
   Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples);
-  void Count(WorkerState state, std::int64_t amount) { metrics_->workers[static_cast<std::size_t>(state)].Add(amount); }
+  void Count(WorkerState state, std::int64_t amount) {
+    metrics_->workers[static_cast<std::size_t>(state)].Add(amount);
+  }
   void Reject(RejectReason reason) { metrics_->rejected[static_cast<std::size_t>(reason)].Add(); }
 
   const VersionInfo info_;
@@ -123,6 +134,7 @@ class ModelVersion {
   std::chrono::milliseconds load_time_{0};
   BatchQueue queue_;
 
+  std::atomic<SteadyClock::rep> borrow_after_{0};  // no batch on callers before; time since the clock's epoch
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

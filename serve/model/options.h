@@ -14,7 +14,10 @@ struct VersionOptions {
   int min_workers = 0;
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
-  int warmup_passes = 3;     // per batch size; TorchScript optimises in its first calls
+  /// A full batch that takes no longer runs on the I/O thread that read its requests: for a small model two
+  /// changes of threads cost more than the model. 0: every batch runs on a worker thread.
+  std::chrono::microseconds inline_limit{200};
+  int warmup_passes = 3;  // per batch size; TorchScript optimises in its first calls
 };
 
 }  // namespace serve

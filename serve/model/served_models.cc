@@ -27,7 +27,8 @@ Status NotFound(std::string_view model) {
   return {Code::kModelNotFound, fmt::format("Model not found: {}", model)};
 }
 Status NotFound(std::string_view model, std::string_view version) {
-  return {Code::kVersionNotFound, fmt::format("Model version: {} does not exist for model: {}", version, model)};
+  return {Code::kVersionNotFound,
+          fmt::format("Model version: {} does not exist for model: {}", version, model)};
 }
 
 /// One part of a version text, up to the next dot: a number when it is all digits.
@@ -97,7 +98,8 @@ Result<ModelHandle> ServedModels::Find(std::string_view model, std::string_view 
   const auto found = table->models.find(model);
   if (found == table->models.end()) return NotFound(model);
   const auto& versions = found->second.versions;
-  const auto entry = versions.find(version.empty() ? std::string_view(found->second.default_version) : version);
+  const auto entry =
+      versions.find(version.empty() ? std::string_view(found->second.default_version) : version);
   if (entry == versions.end()) return NotFound(model, version);
   return entry->second;
 }
@@ -111,7 +113,8 @@ Status ServedModels::Add(ModelHandle version) {
   auto table = std::make_shared<Table>(*Snapshot());
   const VersionInfo& info = version->info();
   Table::Model& model = table->models[info.name];
-  if (!model.versions.emplace(info.version, version).second) return AlreadyRegistered(info.name, info.version);
+  if (!model.versions.emplace(info.version, version).second)
+    return AlreadyRegistered(info.name, info.version);
   if (model.default_version.empty()) model.default_version = info.version;
   start_failures_.erase(info.url);
   Publish(std::move(table));
@@ -119,7 +122,8 @@ Status ServedModels::Add(ModelHandle version) {
 }
 
 Status ServedModels::AlreadyRegistered(std::string_view model, std::string_view version) {
-  return {Code::kConflict, fmt::format("Model version {} is already registered for model {}", version, model)};
+  return {Code::kConflict,
+          fmt::format("Model version {} is already registered for model {}", version, model)};
 }
 
 Status ServedModels::SetDefault(std::string_view model, std::string_view version) {
@@ -128,7 +132,8 @@ Status ServedModels::SetDefault(std::string_view model, std::string_view version
   const auto found = table->models.find(model);
   if (found == table->models.end()) return NotFound(model);
   if (found->second.versions.find(version) == found->second.versions.end()) {
-    return {Code::kVersionNotFound, fmt::format("Model version {} does not exist for model {}", version, model)};
+    return {Code::kVersionNotFound,
+            fmt::format("Model version {} does not exist for model {}", version, model)};
   }
   found->second.default_version = version;
   Publish(std::move(table));
@@ -147,9 +152,10 @@ Status ServedModels::Remove(std::string_view model, std::string_view version) {
     if (entry == versions.end()) return NotFound(model, version);
     if (entry->first == default_version && versions.size() > 1) {
       return {Code::kDefaultVersion,
-              fmt::format("Cannot remove default version for model {}. Make another version the default first: PUT "
-                          "/models/{}/<version>/set-default",
-                          model, model)};
+              fmt::format(
+                  "Cannot remove default version for model {}. Make another version the default first: PUT "
+                  "/models/{}/<version>/set-default",
+                  model, model)};
     }
     removed = entry->second;
     versions.erase(entry);
@@ -160,9 +166,10 @@ Status ServedModels::Remove(std::string_view model, std::string_view version) {
 }
 
 Status ServedModels::Retire(ModelHandle version, TimePoint deadline) {
-  // Every request that found the version before it left the table holds a lease until it is answered, also one that
-  // is just about to be queued: wait for all of them first, so that none meets a closed queue. This also keeps the
-  // last lease here: a version joins its workers when it dies, which none of them nor an I/O thread can do.
+  // Every request that found the version before it left the table holds a lease until it is answered, also
+  // one that is just about to be queued: wait for all of them first, so that none meets a closed queue. This
+  // also keeps the last lease here: a version joins its workers when it dies, which none of them nor an I/O
+  // thread can do.
   while (version.use_count() > 1 && SteadyClock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -170,9 +177,10 @@ Status ServedModels::Retire(ModelHandle version, TimePoint deadline) {
   const std::string name = version->info().name;
   std::lock_guard lock(change_mutex_);
   stuck_.push_back(std::move(version));
-  return {Code::kReadTimeout, fmt::format("Timed out while cleaning resources: {}. A request is still running; the "
-                                          "version takes no new ones.",
-                                          name)};
+  return {Code::kReadTimeout,
+          fmt::format("Timed out while cleaning resources: {}. A request is still running; the "
+                      "version takes no new ones.",
+                      name)};
 }
 
 void ServedModels::DrainAll(TimePoint deadline) {

@@ -31,8 +31,8 @@ class ServedModels {
   /// Puts a loaded version into the table; the first version of a name becomes its default.
   Status Add(ModelHandle version);
   Status SetDefault(std::string_view model, std::string_view version);
-  /// Takes the version (empty: the default one) out of the table and closes it: requests that were accepted are
-  /// served first. kReadTimeout when one of them still runs after two minutes.
+  /// Takes the version (empty: the default one) out of the table and closes it: requests that were accepted
+  /// are served first. kReadTimeout when one of them still runs after two minutes.
   Status Remove(std::string_view model, std::string_view version);
   /// Closes every version: no new request, waiting ones are served until `deadline`, the rest is answered.
   void DrainAll(TimePoint deadline);
@@ -46,12 +46,13 @@ class ServedModels {
   [[nodiscard]] Result<Entry> Get(std::string_view model) const;
 
   void SetStarting(bool starting) { starting_.store(starting); }
-  /// A model that should have been there from the start is not: not ready until something is registered from `url`.
+  /// A model that should have been there from the start is not: not ready until something is registered from
+  /// `url`.
   void NoteStartFailure(const std::string& url, const std::string& why);
   void SetDraining() { draining_.store(true); }
   [[nodiscard]] bool Ready(std::string* why) const;
-  /// True when a version could not be closed because a worker is stuck in a model: the process must end without
-  /// running destructors.
+  /// True when a version could not be closed because a worker is stuck in a model: the process must end
+  /// without running destructors.
   [[nodiscard]] bool HasStuckVersions() const {
     std::lock_guard lock(change_mutex_);
     return !stuck_.empty();
@@ -61,8 +62,8 @@ class ServedModels {
 
  private:
   struct Table;
-  /// The table is immutable; a change publishes a new one. Each thread reads the copy of its own cell, so that I/O
-  /// threads do not meet at one lock or reference count.
+  /// The table is immutable; a change publishes a new one. Each thread reads the copy of its own cell, so
+  /// that I/O threads do not meet at one lock or reference count.
   struct alignas(64) Cell {
     mutable std::mutex mutex;
     std::shared_ptr<const Table> table;

@@ -23,7 +23,8 @@ using TimePoint = SteadyClock::time_point;
 enum class Priority : std::uint8_t { kHigh, kNormal, kLow };
 inline constexpr int kPriorities = 3;
 
-/// One named input of a request, as TorchServe names them: `body` for a raw body, else the form field or part.
+/// One named input of a request, as TorchServe names them: `body` for a raw body, else the form field or
+/// part.
 struct RequestPart {
   std::string_view name;
   std::string_view value;         // points into Request::body

@@ -12,9 +12,9 @@
 
 namespace serve {
 
-/// A dense row-major tensor that knows nothing of libtorch: handlers and scheduler build and test without it, and
-/// the runtime wraps the same memory without a copy. Dimension 0 is the batch dimension.
-/// The memory is shared (a row of an output is a view of the whole output), and constant once it is shared.
+/// A dense row-major tensor that knows nothing of libtorch: handlers and scheduler build and test without it,
+/// and the runtime wraps the same memory without a copy. Dimension 0 is the batch dimension. The memory is
+/// shared (a row of an output is a view of the whole output), and constant once it is shared.
 struct Tensor {
   DType dtype = DType::kFloat32;
   std::vector<std::int64_t> shape;

@@ -39,7 +39,8 @@ class RuntimeFactory {
   virtual ~RuntimeFactory() = default;
   /// Whether this factory takes the file, told by its name (".pt").
   [[nodiscard]] virtual bool Accepts(const std::filesystem::path& file) const = 0;
-  virtual Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file, const RuntimeOptions& options) = 0;
+  virtual Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
+                                                const RuntimeOptions& options) = 0;
 };
 
 }  // namespace serve

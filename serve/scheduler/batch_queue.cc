@@ -27,28 +27,30 @@ struct BatchQueue::Choice {
   std::size_t requests = 0;
   TimePoint oldest = TimePoint::max();
   TimePoint earliest_deadline = TimePoint::max();
-  bool full = false;            // no further row fits
-  bool deadline_cut = false;    // a larger batch would miss a deadline
-  bool other_shapes = false;    // live requests of other shapes were passed over
+  bool full = false;          // no further row fits
+  bool deadline_cut = false;  // a larger batch would miss a deadline
+  bool other_shapes = false;  // live requests of other shapes were passed over
 };
 
 BatchQueue::BatchQueue(std::string name, SchedulerOptions options, ModelMetrics& metrics)
     : name_(std::move(name)), options_(options), metrics_(metrics), times_(options.batch_size) {}
 
-void BatchQueue::Push(Waiting waiting) {
+bool BatchQueue::Push(Waiting waiting, bool wake_worker) {
   Status refused;
   std::vector<Waiting> dead;
   {
     std::lock_guard lock(mutex_);
     if (depth_ >= options_.capacity) SweepDead(waiting.queued, dead);
     if (closed_) {
-      refused = {Code::kUnavailable, fmt::format("Model \"{}\" is being unloaded or the server is stopping.", name_)};
+      refused = {Code::kUnavailable,
+                 fmt::format("Model \"{}\" is being unloaded or the server is stopping.", name_)};
       metrics_.rejected[static_cast<std::size_t>(RejectReason::kShutdown)].Add();
     } else if (depth_ >= options_.capacity) {
       refused = {Code::kResourceExhausted,
-                 fmt::format("The queue of model \"{}\" is full: {} requests are waiting (job_queue_size). Try again "
-                             "later, add workers with the scale API, or raise job_queue_size.",
-                             name_, options_.capacity)};
+                 fmt::format(
+                     "The queue of model \"{}\" is full: {} requests are waiting (job_queue_size). Try again "
+                     "later, add workers with the scale API, or raise job_queue_size.",
+                     name_, options_.capacity)};
       metrics_.rejected[static_cast<std::size_t>(RejectReason::kQueueFull)].Add();
     } else {
       unfinished_.fetch_add(1, std::memory_order_relaxed);
@@ -58,31 +60,37 @@ void BatchQueue::Push(Waiting waiting) {
       ++changes_;
     }
   }
-  if (refused.ok()) {
-    pushed_.notify_one();
-  } else {
-    std::move(waiting.responder).Send(std::move(refused));
-  }
   AnswerDead(std::move(dead));
+  if (!refused.ok()) {
+    std::move(waiting.responder).Send(std::move(refused));
+    return false;
+  }
+  if (wake_worker) pushed_.notify_one();
+  return true;
 }
 
 std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
+  ++idle_;
   while (!stop.stop_requested()) {
     const TimePoint now = SteadyClock::now();
     std::vector<Waiting> dead;
-    Decision decision = Decide(now, dead);
-    if (decision.batch || !dead.empty()) {
+    Decision decision;
+    if (idle_ > borrowed_) decision = Decide(now, dead);
+    if (decision.batch) {
+      --idle_;
       lock.unlock();
       AnswerDead(std::move(dead));
-      if (decision.batch) {
-        CountBatch(*decision.batch, now);
-        return std::move(decision.batch);
-      }
+      CountBatch(*decision.batch, now);
+      return std::move(decision.batch);
+    }
+    if (!dead.empty()) {
+      lock.unlock();
+      AnswerDead(std::move(dead));
       lock.lock();
       continue;
     }
-    if (closed_ && depth_ == 0) return std::nullopt;
+    if (closed_ && depth_ == 0) break;
     const std::uint64_t seen = changes_;
     const auto changed = [&] { return changes_ != seen || stop.stop_requested(); };
     if (decision.ask_again == TimePoint::max()) {
@@ -91,7 +99,40 @@ std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
       pushed_.wait_until(lock, decision.ask_again, changed);
     }
   }
+  --idle_;
   return std::nullopt;
+}
+
+std::optional<Batch> BatchQueue::Borrow() {
+  std::vector<Waiting> dead;
+  Decision decision;
+  const TimePoint now = SteadyClock::now();
+  bool left_to_workers = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (idle_ > borrowed_) decision = Decide(now, dead);
+    if (decision.batch) {
+      ++borrowed_;
+    } else if (depth_ > 0) {  // all workers are busy, or it pays to wait for company
+      left_to_workers = true;
+      ++changes_;
+    }
+  }
+  if (left_to_workers) pushed_.notify_one();
+  AnswerDead(std::move(dead));
+  if (decision.batch) CountBatch(*decision.batch, now);
+  return std::move(decision.batch);
+}
+
+bool BatchQueue::Return() {
+  std::lock_guard lock(mutex_);
+  --borrowed_;
+  if (depth_ == 0 && !closed_) return false;
+  if (idle_ <= borrowed_ + 1 || closed_) {  // a worker may have kept still for this slot
+    ++changes_;
+    pushed_.notify_one();
+  }
+  return depth_ > 0;
 }
 
 BatchQueue::Decision BatchQueue::TryPop(TimePoint now) {
@@ -146,7 +187,8 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
 
   Batch batch;
   bool delay_over = false;
-  if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut && !closed_) {
+  if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut &&
+      !closed_) {
     TimePoint leave = choice.oldest + options_.max_batch_delay;
     if (choice.earliest_deadline != TimePoint::max()) {
       leave = std::min(leave, choice.earliest_deadline - times_.Predict(choice.rows + 1));
@@ -158,7 +200,8 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
       if (!held_since_) held_since_ = now;
       decision.ask_again = leave;
       choice.requests = 0;  // only the dead leave now
-      for (auto& picks : choice.picks) std::erase_if(picks, [](const Choice::Pick& pick) { return !pick.dead; });
+      for (auto& picks : choice.picks)
+        std::erase_if(picks, [](const Choice::Pick& pick) { return !pick.dead; });
     }
   }
   TakeOut(choice, batch, dead);
@@ -231,10 +274,11 @@ void BatchQueue::AnswerDead(std::vector<Waiting> dead) {
       const auto limit =
           std::chrono::duration_cast<std::chrono::milliseconds>(item.context.deadline - item.context.arrival);
       std::move(item.responder)
-          .Send(Status{Code::kDeadlineExceeded,
-                       fmt::format("Model \"{}\" did not answer within {} ms: the request was still waiting in the "
-                                   "queue. Set X-Request-Timeout-Ms or response_timeout, or add workers.",
-                                   name_, limit.count())});
+          .Send(Status{
+              Code::kDeadlineExceeded,
+              fmt::format("Model \"{}\" did not answer within {} ms: the request was still waiting in the "
+                          "queue. Set X-Request-Timeout-Ms or response_timeout, or add workers.",
+                          name_, limit.count())});
     }
   }
   Finished(dead.size());

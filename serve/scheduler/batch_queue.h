@@ -38,30 +38,44 @@ struct Batch {
 
 /// Groups the waiting requests of one model version into batches.
 ///
-/// Order:   higher priority first, then first come, first served. The first live request leads; later ones of the same
+/// Order:   higher priority first, then first come, first served. The first live request leads; later ones of
+/// the same
 ///          shape key join it past others.
-/// Size:    up to batch_size rows; fewer when BatchTimes says that a larger batch costs more per row than batch 1,
-///          or when a larger one would miss the earliest deadline in it. A request that is larger alone runs alone.
+/// Size:    up to batch_size rows; fewer when BatchTimes says that a larger batch costs more per row than
+/// batch 1,
+///          or when a larger one would miss the earliest deadline in it. A request that is larger alone runs
+///          alone.
 /// Waiting: none while idle. With max_batch_delay > 0 a worker waits for company only as long as recent
-///          concurrency says that more requests may come, and never longer than max_batch_delay after the oldest
-///          request was queued.
-/// Errors:  Push answers kResourceExhausted at `capacity`, kUnavailable after Close(). Expired requests are answered
+///          concurrency says that more requests may come, and never longer than max_batch_delay after the
+///          oldest request was queued.
+/// Errors:  Push answers kResourceExhausted at `capacity`, kUnavailable after Close(). Expired requests are
+/// answered
 ///          (kDeadlineExceeded) and never run; cancelled ones are dropped the same way.
-/// Threads: every method from any thread; PopBatch blocks: worker threads only. No responder is called under the lock.
-/// Source:  TorchServe batchSize, maxBatchDelay and job_queue_size.
+/// Threads: every method from any thread; PopBatch blocks: worker threads only. No responder is called under
+/// the lock. Source:  TorchServe batchSize, maxBatchDelay and job_queue_size.
 class BatchQueue {
  public:
   /// `name` is used in messages. `metrics` is borrowed from the model version.
   BatchQueue(std::string name, SchedulerOptions options, ModelMetrics& metrics);
 
-  /// Takes the request or answers it at once.
-  void Push(Waiting waiting);
-  /// nullopt: stop was requested, or the queue is closed and empty. Whoever requests the stop calls Wake() after.
+  /// Takes the request or answers it at once. False: it was answered. `wake_worker` off: the caller promises
+  /// to call Borrow() soon, on any thread.
+  bool Push(Waiting waiting, bool wake_worker = true);
+  /// nullopt: stop was requested, or the queue is closed and empty. Whoever requests the stop calls Wake()
+  /// after.
   std::optional<Batch> PopBatch(const std::stop_token& stop);
   void Wake();
 
-  /// What PopBatch does at time `now`, without waiting: a batch, or the time to ask again (max(): when something
-  /// is pushed). Tests bring their own time.
+  /// A batch for a thread that is no worker and stands in for an idle one, so that a small model costs no
+  /// change of threads; never more at once than there are idle workers, which keep still meanwhile. Whoever
+  /// got a batch calls Return() after it ran. nullopt: nothing to run here; what waits is left to the
+  /// workers, who are woken for it.
+  std::optional<Batch> Borrow();
+  /// True: more requests wait, and the caller should Borrow() again soon.
+  bool Return();
+
+  /// What PopBatch does at time `now`, without waiting: a batch, or the time to ask again (max(): when
+  /// something is pushed). Tests bring their own time.
   struct Decision {
     std::optional<Batch> batch;
     TimePoint ask_again = TimePoint::max();
@@ -81,6 +95,7 @@ class BatchQueue {
   [[nodiscard]] std::size_t Depth() const;
   [[nodiscard]] std::size_t capacity() const { return options_.capacity; }
   BatchTimes& times() { return times_; }
+  [[nodiscard]] const BatchTimes& times() const { return times_; }
 
  private:
   struct Choice;
@@ -102,8 +117,10 @@ class BatchQueue {
   std::array<std::deque<Waiting>, kPriorities> waiting_;
   std::size_t depth_ = 0;
   bool closed_ = false;
-  std::uint64_t changes_ = 0;             // pushes, wakes, close: what a sleeping worker looks at
-  std::optional<TimePoint> held_since_;   // since when the leader is kept waiting for company
+  int idle_ = 0;                         // workers inside PopBatch
+  int borrowed_ = 0;                     // of which so many are stood in for
+  std::uint64_t changes_ = 0;            // pushes, wakes, close: what a sleeping worker looks at
+  std::optional<TimePoint> held_since_;  // since when the leader is kept waiting for company
   // Recent concurrency: the most requests that were unfinished at once, in this window and the one before.
   std::int64_t peak_now_ = 0;
   std::int64_t peak_before_ = 0;

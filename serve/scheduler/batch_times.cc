@@ -12,7 +12,8 @@ constexpr std::int64_t kTrusted = 3;
 constexpr std::int64_t kForgetAfter = 4096;
 
 std::size_t CellOf(std::int64_t rows) {
-  return static_cast<std::size_t>(std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(rows, 1) - 1)));
+  return static_cast<std::size_t>(
+      std::bit_width(static_cast<std::uint64_t>(std::max<std::int64_t>(rows, 1) - 1)));
 }
 
 }  // namespace

@@ -17,8 +17,8 @@ class BatchTimes {
   void Record(std::int64_t rows, std::chrono::nanoseconds took);
   /// Zero when nothing near `rows` has been seen.
   [[nodiscard]] std::chrono::nanoseconds Predict(std::int64_t rows) const;
-  /// The largest size up to batch_size whose time per row is no worse than that of batch 1 (with 10 % slack against
-  /// noise); batch_size while nothing is known.
+  /// The largest size up to batch_size whose time per row is no worse than that of batch 1 (with 10 % slack
+  /// against noise); batch_size while nothing is known.
   [[nodiscard]] std::int64_t BestRows() const { return best_rows_.load(std::memory_order_relaxed); }
 
  private:

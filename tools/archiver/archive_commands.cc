@@ -53,7 +53,7 @@ class Opened {
 fs::path TemporaryFolder() {
   std::error_code error;
   fs::path folder = fs::temp_directory_path(error);
-  return error ? fs::path("/tmp") : folder;
+  return error ? fs::path(".") : folder;
 }
 
 /// `create` as it was typed.
@@ -77,13 +77,14 @@ Status ReadSpecs(const std::vector<std::string>& texts, std::string_view flag,
 
 /// A comma list whose items may hold wildcards.
 Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<fs::path>& files) {
+  std::error_code error;
   for (const std::string& list : lists) {
     for (std::size_t begin = 0; begin <= list.size();) {
       const std::size_t end = std::min(list.find(',', begin), list.size());
       const std::string item = list.substr(begin, end - begin);
       begin = end + 1;
       if (item.empty()) continue;
-      if (item.find_first_of("*?[") == std::string::npos || fs::exists(item)) {
+      if (item.find_first_of("*?[") == std::string::npos || fs::exists(item, error)) {
         files.emplace_back(item);
         continue;
       }
@@ -196,15 +197,16 @@ void OpenRights(const fs::path& folder) {
   const auto set = [&](const fs::path& path, mode_t rights) {
     fs::permissions(path, static_cast<fs::perms>(rights & ~mask), error);
   };
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder, error)) {
-    set(entry.path(), entry.is_directory(error) ? 0777 : 0666);
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    set(entry->path(), entry->is_directory(error) ? 0777 : 0666);
   }
   set(folder, 0777);
 }
 
 int RunExtract(const std::string& path, const std::string& to, const Console& console) {
   std::error_code error;
-  const fs::path target = fs::absolute(fs::path(to) / "").parent_path();
+  const fs::path target = fs::absolute(fs::path(to) / "", error).parent_path();
   if (fs::exists(target, error) && !fs::is_empty(target, error)) {
     return console.Fail(
         {Code::kConflict, fmt::format("{} exists and is not empty; choose another folder", to)});

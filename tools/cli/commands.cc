@@ -1,6 +1,7 @@
 #include "tools/cli/commands.h"
 
 #include <algorithm>
+#include <exception>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
@@ -49,6 +50,9 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
     app.parse(reversed);
   } catch (const CLI::ParseError& error) {
     return app.exit(error, streams.out, streams.err) == 0 ? kToolDone : kToolUsage;
+  } catch (const std::exception& error) {  // out of memory, say; never a reason to die without a word
+    streams.err << "error: " << error.what() << "\n";
+    return kToolFailed;
   }
   streams.out.flush();
   if (exit_code == kToolDone && !streams.out) {

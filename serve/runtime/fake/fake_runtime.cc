@@ -11,7 +11,8 @@ Result<RunOutputs> FakeRuntime::Echo(const std::vector<Tensor>& inputs) {
   return outputs;
 }
 
-Result<std::unique_ptr<Runtime>> FakeRuntimeFactory::Load(const std::filesystem::path&, const RuntimeOptions&) {
+Result<std::unique_ptr<Runtime>> FakeRuntimeFactory::Load(const std::filesystem::path&,
+                                                          const RuntimeOptions&) {
   return std::unique_ptr<Runtime>(std::make_unique<FakeRuntime>(function_));
 }
 

@@ -26,8 +26,11 @@ class FakeRuntime final : public Runtime {
 class FakeRuntimeFactory final : public RuntimeFactory {
  public:
   explicit FakeRuntimeFactory(FakeRuntime::Function function) : function_(std::move(function)) {}
-  [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override { return file.extension() == ".fake"; }
-  Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file, const RuntimeOptions& options) override;
+  [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override {
+    return file.extension() == ".fake";
+  }
+  Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
+                                        const RuntimeOptions& options) override;
 
  private:
   const FakeRuntime::Function function_;

@@ -26,18 +26,18 @@ std::vector<std::string_view> Lines(std::string_view text) {
 }
 
 bool IsNoise(std::string_view line) {
-  constexpr std::array<std::string_view, 4> kStarts = {"Exception raised from", "frame #", "Traceback of TorchScript",
-                                                       "The following operation failed in"};
-  return line.empty() ||
-         std::any_of(kStarts.begin(), kStarts.end(), [&](std::string_view start) { return line.starts_with(start); });
+  constexpr std::array<std::string_view, 4> kStarts = {
+      "Exception raised from", "frame #", "Traceback of TorchScript", "The following operation failed in"};
+  return line.empty() || std::any_of(kStarts.begin(), kStarts.end(),
+                                     [&](std::string_view start) { return line.starts_with(start); });
 }
 
 }  // namespace
 
 std::string ShortTorchError(std::string_view what) {
   const std::vector<std::string_view> lines = Lines(what);
-  // An exception inside a module: the interpreter prints the code with a marker under the operation that failed, and
-  // the reason last, after "RuntimeError: " or the name of the exception that the module raised.
+  // An exception inside a module: the interpreter prints the code with a marker under the operation that
+  // failed, and the reason last, after "RuntimeError: " or the name of the exception that the module raised.
   std::string_view code;
   std::string_view reason;
   for (std::size_t i = 0; i < lines.size(); ++i) {
@@ -53,7 +53,8 @@ std::string ShortTorchError(std::string_view what) {
   std::string text;
   if (!reason.empty()) {
     text = reason;
-    if (!code.empty() && reason.find(code) == std::string_view::npos) text.append(", in `").append(code).append("`");
+    if (!code.empty() && reason.find(code) == std::string_view::npos)
+      text.append(", in `").append(code).append("`");
   } else {
     // No interpreter involved: the first lines that say something.
     for (const std::string_view raw : lines) {

@@ -36,7 +36,9 @@ std::optional<DType> FromTorch(c10::ScalarType type) {
   return std::nullopt;
 }
 
-Status Failed(std::string message) { return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)}; }
+Status Failed(std::string message) {
+  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
+}
 
 /// Our view of a libtorch tensor's memory; keeps the tensor alive.
 Result<Tensor> Wrap(const at::Tensor& tensor) {
@@ -79,15 +81,17 @@ Result<RunOutputs> Unpack(const c10::IValue& value) {
   } else if (value.isGenericDict()) {
     for (const auto& entry : value.toGenericDict()) {
       if (!entry.key().isString()) {
-        status = Failed(fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
+        status = Failed(
+            fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
       }
       if (status.ok()) status = Append(entry.value(), entry.key().toStringRef(), outputs);
     }
   } else {
-    status = Failed(fmt::format(
-        "the model answered with {}; it must answer with a tensor, a tuple or list of tensors, or a dictionary of "
-        "tensors by name",
-        value.type()->repr_str()));
+    status =
+        Failed(fmt::format("the model answered with {}; it must answer with a tensor, a tuple or list of "
+                           "tensors, or a dictionary of "
+                           "tensors by name",
+                           value.type()->repr_str()));
   }
   if (!status.ok()) return status;
   if (outputs.tensors.empty()) return Failed("the model answered with no tensor");
@@ -107,7 +111,8 @@ class TorchScriptRuntime final : public Runtime {
 
   Result<RunOutputs> Run(const std::vector<Tensor>& inputs) override {
     if (inputs.size() < least_inputs_ || inputs.size() > most_inputs_) {
-      return Failed(fmt::format("the model's forward takes {} tensors, the request has {}", most_inputs_, inputs.size()));
+      return Failed(fmt::format("the model's forward takes {} tensors, the request has {}", most_inputs_,
+                                inputs.size()));
     }
     try {
       const c10::InferenceMode guard;
@@ -116,7 +121,8 @@ class TorchScriptRuntime final : public Runtime {
       for (const Tensor& input : inputs) {
         // The deleter keeps our memory alive for a module that answers with (a view of) its input.
         stack.emplace_back(at::from_blob(
-            input.data.get(), input.shape, [keep = input.data](void*) {}, at::TensorOptions().dtype(ToTorch(input.dtype))));
+            input.data.get(), input.shape, [keep = input.data](void*) {},
+            at::TensorOptions().dtype(ToTorch(input.dtype))));
       }
       return Unpack(forward_(std::move(stack)));
     } catch (const c10::Error& error) {
@@ -153,9 +159,11 @@ Result<std::unique_ptr<Runtime>> TorchScriptFactory::Load(const std::filesystem:
     return std::unique_ptr<Runtime>(std::make_unique<TorchScriptRuntime>(std::move(module), options));
   } catch (const c10::Error& error) {
     std::string text = ShortTorchError(error.what_without_backtrace());
-    if (text.find("constants.pkl") != std::string::npos || text.find("PytorchStreamReader") != std::string::npos) {
-      text += " (the file is not a complete TorchScript archive; a state_dict or a whole pickled module must be "
-              "exported first: torch.jit.script(model).save(\"model.pt\"))";
+    if (text.find("constants.pkl") != std::string::npos ||
+        text.find("PytorchStreamReader") != std::string::npos) {
+      text +=
+          " (the file is not a complete TorchScript archive; a state_dict or a whole pickled module must be "
+          "exported first: torch.jit.script(model).save(\"model.pt\"))";
     }
     return InvalidArgument(std::move(text));
   } catch (const std::exception& error) {

@@ -13,7 +13,8 @@ namespace serve {
 class TorchScriptFactory final : public RuntimeFactory {
  public:
   [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override;
-  Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file, const RuntimeOptions& options) override;
+  Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
+                                        const RuntimeOptions& options) override;
 };
 
 /// Version of the libtorch that is linked, e.g. "2.13.0".

@@ -16,8 +16,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Result<Request> Decode(std::string_view content_type, std::string_view body) {
-  HttpRequest http = PostRequest("/", content_type.empty() ? "" : "Content-Type: " + std::string(content_type) + "\r\n",
-                                 body);
+  HttpRequest http = PostRequest(
+      "/", content_type.empty() ? "" : "Content-Type: " + std::string(content_type) + "\r\n", body);
   return DecodeRequest(http, HttpLimits());
 }
 

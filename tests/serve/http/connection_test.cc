@@ -24,8 +24,9 @@ TEST(ConnectionTest, AnAnswerHasTheFewFieldsThatItNeeds) {
   RawClient client(server.port());
   client.Send(Get("/ping", "X-Request-Id: abc-1\r\n"));
   const auto reply = client.Read();
-  EXPECT_EQ(reply.head,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: abc-1\r\ncontent-length: 4\r\n");
+  EXPECT_EQ(
+      reply.head,
+      "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: abc-1\r\ncontent-length: 4\r\n");
   EXPECT_EQ(reply.body, "pong");
 }
 
@@ -69,7 +70,8 @@ TEST(ConnectionTest, ARequestMayArriveByteByByte) {
   RawClient client(server.port());
   const std::string plain = Post("/echo", "hello");
   const std::string chunked =
-      "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n2\r\nde\r\n0\r\n"
+      "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: "
+      "chunked\r\n\r\n3;x=\"y\"\r\nabc\r\n2\r\nde\r\n0\r\n"
       "Trailer: ignored\r\n\r\n";
   for (const char byte : plain + chunked + plain) client.Send({&byte, 1});
   EXPECT_EQ(client.Read().body, "hello");
@@ -151,8 +153,9 @@ TEST(ConnectionTest, TheErrorBodyIsTorchServes) {
   HttpServer server;
   RawClient client(server.port());
   client.Send(Post("/refused", ""));
-  EXPECT_EQ(client.Read().body,
-            "{\n  \"code\": 503,\n  \"type\": \"ServiceUnavailableException\",\n  \"message\": \"full\"\n}\n");
+  EXPECT_EQ(
+      client.Read().body,
+      "{\n  \"code\": 503,\n  \"type\": \"ServiceUnavailableException\",\n  \"message\": \"full\"\n}\n");
 }
 
 TEST(ConnectionTest, ExpectContinueIsAnsweredBeforeTheBody) {
@@ -191,9 +194,8 @@ TEST(ConnectionTest, AnAnswerMayComeLaterFromAnotherThread) {
   }
   std::vector<std::thread> workers;
   for (int i = 0; i < 8; ++i) {
-    workers.emplace_back([later = server.Take()]() mutable {
-      std::move(later.sender).Send(Text("answer to " + later.body));
-    });
+    workers.emplace_back(
+        [later = server.Take()]() mutable { std::move(later.sender).Send(Text("answer to " + later.body)); });
   }
   for (std::thread& worker : workers) worker.join();
   for (int i = 0; i < 8; ++i) EXPECT_EQ(clients[i].Read().body, "answer to " + std::to_string(i));
@@ -255,8 +257,7 @@ TEST(DrainTest, IdleConnectionsAreClosedAndBusyOnesGetTheirAnswer) {
   busy.Send(Post("/later", ""));
   auto later = server.Take();
   bool drained = false;
-  std::thread drain(
-      [&] { drained = server.listener->Drain(SteadyClock::now() + std::chrono::seconds(10)); });
+  std::thread drain([&] { drained = server.listener->Drain(SteadyClock::now() + std::chrono::seconds(10)); });
   EXPECT_TRUE(idle.Ended());
   EXPECT_THROW(RawClient(server.port()), std::runtime_error);
   std::move(later.sender).Send(Text("done"));
@@ -290,7 +291,8 @@ TEST(ListenerTest, AnAddressInUseIsNamedWithTheSettingThatChangesIt) {
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().message, "cannot listen on http://127.0.0.1:" + std::to_string(server.port()) +
                                         ": address in use; choose another address with --inference-address");
-  const auto foreign = Listener::Open(io, "192.0.2.1", 0, "--inference-address", Router(), HttpLimits(), metrics);
+  const auto foreign =
+      Listener::Open(io, "192.0.2.1", 0, "--inference-address", Router(), HttpLimits(), metrics);
   ASSERT_FALSE(foreign);
   EXPECT_THAT(foreign.error().message, HasSubstr("this machine has no such address"));
 }

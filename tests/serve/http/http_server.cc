@@ -1,13 +1,12 @@
 #include "tests/serve/http/http_server.h"
 
 #include <arpa/inet.h>
+#include <charconv>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <charconv>
-#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -89,8 +88,8 @@ std::string Get(std::string_view path, std::string_view fields) {
 }
 
 std::string Post(std::string_view path, std::string_view body, std::string_view fields) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{}\r\n{}", path, body.size(), fields,
-                     body);
+  return fmt::format("POST {} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n{}\r\n{}", path, body.size(),
+                     fields, body);
 }
 
 HttpServer::HttpServer(HttpLimits limits, std::size_t threads) : io(std::make_unique<IoThreads>(threads)) {

@@ -21,7 +21,8 @@ class RawClient {
  public:
   explicit RawClient(std::uint16_t port);
   ~RawClient();
-  RawClient(RawClient&& other) noexcept : socket_(std::exchange(other.socket_, -1)), ahead_(std::move(other.ahead_)) {}
+  RawClient(RawClient&& other) noexcept
+      : socket_(std::exchange(other.socket_, -1)), ahead_(std::move(other.ahead_)) {}
   RawClient(const RawClient&) = delete;
   RawClient& operator=(RawClient&&) = delete;
 

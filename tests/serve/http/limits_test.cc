@@ -14,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-constexpr std::string_view kChunkedHead = "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+constexpr std::string_view kChunkedHead =
+    "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 HttpLimits Small() {
   HttpLimits limits;
@@ -117,7 +118,7 @@ TEST(LimitsTest, ASlowHeaderGets408) {
   client.Send("GET /ping HTTP/1.1\r\nHo");
   const auto reply = client.Read();
   EXPECT_EQ(reply.status, 408);
-  EXPECT_THAT(reply.body, HasSubstr("50 ms (header_timeout)"));
+  EXPECT_THAT(reply.body, HasSubstr("50 ms (header_timeout_ms)"));
   EXPECT_TRUE(client.Ended());
 }
 

@@ -26,7 +26,8 @@ const std::vector<Malformed>& AllMalformed() {
       {"length twice", post + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + hidden},
       {"length twice", post + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd" + hidden},
       {"length twice", post + "Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd" + hidden},
-      {"length twice", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden},
+      {"length twice",
+       post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden},
       {"Content-Length", post + "Content-Length: 4, 4\r\n\r\nabcd" + hidden},
       {"Content-Length", post + "Content-Length: -1\r\n\r\n" + hidden},
       {"Content-Length", post + "Content-Length: +4\r\n\r\nabcd" + hidden},
@@ -67,8 +68,7 @@ const std::vector<Malformed>& AllMalformed() {
       {"chunked request body", post + "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n" + hidden},
       {"chunked request body", post + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n" + hidden},
       {"", post + "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n" + hidden},
-      {"Content-Length",
-       post + "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 4\r\n\r\n" + hidden},
+      {"Content-Length", post + "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 4\r\n\r\n" + hidden},
   };
   return all;
 }
@@ -115,7 +115,8 @@ TEST(MalformedRequestTest, TheAbsoluteFormAndOddButLegalRequestsAreServed) {
            "GET /ping?x=1&y=%20#z HTTP/1.1\r\nHost: test\r\n\r\n",
            "GET /ping/ HTTP/1.1\r\nHOST:test\r\nX-Empty:\r\nX-Blank: \t a b \t\r\n\r\n",
            "GET /p%69ng HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
-           "POST /echo HTTP/1.1\r\nHost: test\r\nTRANSFER-encoding:  Chunked \r\n\r\n04\r\npong\r\n00\r\n\r\n",
+           "POST /echo HTTP/1.1\r\nHost: test\r\nTRANSFER-encoding:  Chunked "
+           "\r\n\r\n04\r\npong\r\n00\r\n\r\n",
        }) {
     client.Send(request);
     const auto reply = client.Read();

@@ -21,8 +21,8 @@ inline HttpRequest ParseRequest(std::string_view head, std::string_view body = "
 
 /// POST with these fields (whole lines).
 inline HttpRequest PostRequest(std::string_view target, std::string_view fields, std::string_view body) {
-  return ParseRequest("POST " + std::string(target) + " HTTP/1.1\r\nHost: test\r\n" + std::string(fields) + "\r\n",
-                      body);
+  return ParseRequest(
+      "POST " + std::string(target) + " HTTP/1.1\r\nHost: test\r\n" + std::string(fields) + "\r\n", body);
 }
 
 }  // namespace serve

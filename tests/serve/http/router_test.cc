@@ -40,7 +40,8 @@ Outcome Find(const std::string& line) {
   if (found.route == nullptr) {
     return {"", found.refusal.status, "", "", found.refusal.body, found.refusal.extra_fields};
   }
-  return {found.route->pattern, 200, request.PathParameter("model"), request.PathParameter("version"), "", ""};
+  return {
+      found.route->pattern, 200, request.PathParameter("model"), request.PathParameter("version"), "", ""};
 }
 
 TEST(RouterTest, NamedSegmentsAreTakenFromThePath) {
@@ -77,8 +78,8 @@ TEST(RouterTest, BrokenEscapesAndNulAre400) {
 }
 
 TEST(RouterTest, EmptySegmentsAndUnknownPathsAre404) {
-  for (const char* path : {"/", "//ping", "/ping//", "/models//1", "/Ping", "/ping/x", "/a/b/c/d/e/f/g/h/i/j", "*",
-                           "http://host", "/models/a/b/c/d"}) {
+  for (const char* path : {"/", "//ping", "/ping//", "/models//1", "/Ping", "/ping/x", "/a/b/c/d/e/f/g/h/i/j",
+                           "*", "http://host", "/models/a/b/c/d"}) {
     EXPECT_EQ(Find(std::string("GET ") + path).status, 404) << path;
   }
   const Outcome found = Find("GET /nowhere");

@@ -19,7 +19,8 @@ class NumberHandler final : public Handler {
     const RequestPart* input = request.Input();
     float value = 0;
     if (input == nullptr ||
-        std::from_chars(input->value.data(), input->value.data() + input->value.size(), value).ec != std::errc()) {
+        std::from_chars(input->value.data(), input->value.data() + input->value.size(), value).ec !=
+            std::errc()) {
       return InvalidArgument("expected a number");
     }
     Sample sample;
@@ -42,14 +43,15 @@ inline Request NumberRequest(const std::string& text) {
 }
 
 inline std::shared_ptr<ModelVersion> MakeVersion(FakeRuntime::Function function, VersionOptions options = {},
-                                                 const std::string& name = "m", const std::string& version = "1.0") {
+                                                 const std::string& name = "m",
+                                                 const std::string& version = "1.0") {
   VersionInfo info;
   info.name = name;
   info.version = version;
   info.url = name + ".mar";
-  return std::make_shared<ModelVersion>(info, options, std::make_unique<FakeRuntime>(std::move(function)),
-                                        std::make_unique<NumberHandler>(),
-                                        std::make_shared<ModelMetrics>(name, version), std::filesystem::path());
+  return std::make_shared<ModelVersion>(
+      info, options, std::make_unique<FakeRuntime>(std::move(function)), std::make_unique<NumberHandler>(),
+      std::make_shared<ModelMetrics>(name, version), std::filesystem::path());
 }
 
 /// Submits and gives a future of the answer.

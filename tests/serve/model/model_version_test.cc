@@ -97,12 +97,11 @@ TEST(ModelVersionTest, OneSampleThatSpoilsABatchFailsAloneAndTheOthersAreAnswere
 }
 
 TEST(ModelVersionTest, AModelThatAnswersWithTooFewRowsCostsAnErrorThatNamesBoth) {
-  auto version = MakeVersion(
-      [](const std::vector<Tensor>&) -> Result<RunOutputs> {
-        RunOutputs outputs;
-        outputs.tensors.push_back(Tensor::Empty(DType::kFloat32, {3, 1}));
-        return outputs;
-      });
+  auto version = MakeVersion([](const std::vector<Tensor>&) -> Result<RunOutputs> {
+    RunOutputs outputs;
+    outputs.tensors.push_back(Tensor::Empty(DType::kFloat32, {3, 1}));
+    return outputs;
+  });
   version->Scale(1, 1, false);
   const auto result = Ask(*version, "1").get();
   ASSERT_FALSE(result);
@@ -165,9 +164,10 @@ TEST(ModelVersionTest, SubmitTellsTheDeadlineThatTheAnswerIsOwedBy) {
   auto version = MakeVersion(FakeRuntime::Echo, options);
   version->Scale(1, 1, false);
   RequestContext context;
-  EXPECT_EQ(version->Submit(NumberRequest("1"), context, [](const auto&) {}), context.arrival + milliseconds(1500));
+  EXPECT_EQ(version->Submit(NumberRequest("1"), context, [](const auto&) {}).deadline,
+            context.arrival + milliseconds(1500));
   context.deadline = context.arrival + milliseconds(20);
-  EXPECT_EQ(version->Submit(NumberRequest("1"), context, [](const auto&) {}), context.deadline);
+  EXPECT_EQ(version->Submit(NumberRequest("1"), context, [](const auto&) {}).deadline, context.deadline);
 }
 
 TEST(ModelVersionTest, ScalingDownUnderLoadLosesNoRequest) {
@@ -180,7 +180,8 @@ TEST(ModelVersionTest, ScalingDownUnderLoadLosesNoRequest) {
   std::vector<std::future<Result<ModelVersion::Computed>>> answers;
   for (int i = 0; i < 2000; ++i) {
     answers.push_back(Ask(*version, "7"));
-    if (i % 100 == 0) version->Scale(1 + i / 100 % 4, 4, i % 200 == 0), version->Scale(1, 1 + i / 100 % 3, false);
+    if (i % 100 == 0)
+      version->Scale(1 + i / 100 % 4, 4, i % 200 == 0), version->Scale(1, 1 + i / 100 % 3, false);
   }
   for (auto& answer : answers) ASSERT_EQ(Value(answer.get()), 7);
   version->Scale(3, 3, true);
@@ -208,7 +209,8 @@ TEST(ModelVersionTest, CloseServesWhatWaitsAndRefusesWhatComes) {
   gate.WaitUntilEntered();
   auto waiting = Ask(*version, "2");
   std::jthread closer([&] { EXPECT_TRUE(version->Close(TimePoint::max())); });
-  // Requests that still came before the close are served like the waiting one; ask until one is refused for it.
+  // Requests that still came before the close are served like the waiting one; ask until one is refused for
+  // it.
   std::vector<std::future<Result<ModelVersion::Computed>>> early;
   for (bool refused = false; !refused;) {
     auto answer = Ask(*version, "3");

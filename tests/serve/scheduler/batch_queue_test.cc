@@ -24,7 +24,9 @@ class BatchQueueTest : public testing::Test {
   TimePoint At(int ms) const { return start_ + milliseconds(ms); }
 
   Waiting Make(int id, int queued_ms = 0) {
-    Waiting waiting{{}, {}, Responder([this, id](Result<Output> result) {
+    Waiting waiting{{},
+                    {},
+                    Responder([this, id](Result<Output> result) {
                       answers_.emplace_back(id, result ? Code::kOk : result.error().code);
                     }),
                     At(queued_ms)};
@@ -172,7 +174,8 @@ TEST_F(BatchQueueTest, ASlowSizeIsNotFormed) {
 TEST_F(BatchQueueTest, ADelayIsNotWaitedForWhileNobodyElseIsAround) {
   BatchQueue queue("m", {.capacity = 10, .batch_size = 8, .max_batch_delay = milliseconds(50)}, metrics_);
   queue.Push(Make(1));
-  EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(1)) << "one client in a closed loop never waits for itself";
+  EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(1))
+      << "one client in a closed loop never waits for itself";
 }
 
 TEST_F(BatchQueueTest, ADelayWaitsForTheConcurrencySeenBeforeAndEndsOnTime) {

@@ -1,0 +1,44 @@
+#include "serve/runtime/shared_library.h"
+
+#include <algorithm>
+#include <dlfcn.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace serve {
+
+SharedLibraryFactory::SharedLibraryFactory(std::string library, std::vector<std::string> endings)
+    : endings_(std::move(endings)),
+      opened_(std::async(std::launch::async, [library = std::move(library)] { return Open(library); })) {}
+
+SharedLibraryFactory::Opened SharedLibraryFactory::Open(const std::string& library) {
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  std::string reasons;
+  for (const std::filesystem::path& path : {here / library, here / "../lib" / library}) {
+    // Never closed: libtorch does not survive it.
+    void* handle = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
+    if (handle == nullptr) {
+      reasons += fmt::format("{}{}", reasons.empty() ? "" : "; ", dlerror());
+      continue;
+    }
+    const auto make = reinterpret_cast<MakeRuntimeFactory>(dlsym(handle, kRuntimeEntry));
+    if (make == nullptr) return Internal(fmt::format("{} is no runtime library", path.string()));
+    return std::shared_ptr<RuntimeFactory>(make());
+  }
+  return Internal(fmt::format("cannot load the runtime library {}: {}", library, reasons));
+}
+
+bool SharedLibraryFactory::Accepts(const std::filesystem::path& file) const {
+  return std::find(endings_.begin(), endings_.end(), file.extension().string()) != endings_.end();
+}
+
+Result<std::unique_ptr<Runtime>> SharedLibraryFactory::Load(const std::filesystem::path& file,
+                                                            const RuntimeOptions& options) {
+  const Opened& opened = opened_.get();
+  if (!opened) return opened.error();
+  return (*opened)->Load(file, options);
+}
+
+}  // namespace serve
