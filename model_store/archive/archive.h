@@ -67,8 +67,8 @@ struct VerifyReport {
 Result<VerifyReport> VerifyArchive(const UnpackedArchive& archive);
 
 enum class ArchiveFormat : std::uint8_t {
-  kDefault,    // <name>.mar, zip; deflated, except for .pt and .pt2 files, which are zips already
-  kZipStore,   // <name>.mar, zip; nothing compressed
+  kDefault,    // <name>.mar, zip; deflated
+  kZipStore,   // <name>.mar, zip; nothing compressed; TorchServe itself cannot read it
   kNoArchive,  // folder <name>
   kTgz,        // <name>.tar.gz, everything under <name>/
 };

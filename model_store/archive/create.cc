@@ -120,8 +120,7 @@ Result<FileDigest> WriteFile(ArchiveWriter& writer, const std::string& name, con
   const std::uintmax_t size = fs::file_size(source, error);
   std::ifstream file(source, std::ios::binary);
   if (error || !file) return Internal(fmt::format("cannot read {}", source.string()));
-  const bool is_zip = name.ends_with(".pt") || name.ends_with(".pt2");
-  if (Status begun = writer.Begin(name, size, is_zip); !begun.ok()) return begun;
+  if (Status begun = writer.Begin(name, size); !begun.ok()) return begun;
   Sha256 sha;
   FileDigest digest;
   std::vector<char> block(kBlock);
@@ -158,8 +157,7 @@ Status WriteContents(const fs::path& output, const CreateOptions& options, const
   }
   // What could not be read again must not be written.
   if (const Result<Manifest> readable = ParseManifest(text); !readable) return readable.error();
-  if (Status begun = (*writer)->Begin(std::string(kManifestPath), text.size(), false); !begun.ok())
-    return begun;
+  if (Status begun = (*writer)->Begin(std::string(kManifestPath), text.size()); !begun.ok()) return begun;
   if (Status written = (*writer)->Write(text); !written.ok()) return written;
   return (*writer)->Finish();
 }

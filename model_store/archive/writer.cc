@@ -44,20 +44,21 @@ class PackedWriter final : public ArchiveWriter {
       archive_write_set_format_gnutar(archive_.get());
     } else {
       archive_write_set_format_zip(archive_.get());
+      if (format_ == ArchiveFormat::kZipStore) {
+        archive_write_zip_set_compression_store(archive_.get());
+      } else {
+        // Everything is deflated, for TorchServe cannot read a stored entry whose size follows its data,
+        // which is how libarchive writes them. Weights hardly shrink: the fastest level is enough.
+        archive_write_zip_set_compression_deflate(archive_.get());
+        archive_write_set_format_option(archive_.get(), "zip", "compression-level", "1");
+      }
     }
     if (archive_write_open_fd(archive_.get(), descriptor_) != ARCHIVE_OK) return Failed();
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t size, bool store) override {
+  Status Begin(const std::string& path, std::uint64_t size) override {
     const Utf8Names utf8;
-    if (format_ != ArchiveFormat::kTgz) {
-      if (store || format_ == ArchiveFormat::kZipStore) {
-        archive_write_zip_set_compression_store(archive_.get());
-      } else {
-        archive_write_zip_set_compression_deflate(archive_.get());
-      }
-    }
     const std::unique_ptr<struct archive_entry, FreeEntry> entry(archive_entry_new());
     const std::string name = format_ == ArchiveFormat::kTgz ? top_ + "/" + path : path;
     archive_entry_set_pathname(entry.get(), name.c_str());
@@ -113,7 +114,7 @@ class FolderWriter final : public ArchiveWriter {
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t /*size*/, bool /*store*/) override {
+  Status Begin(const std::string& path, std::uint64_t /*size*/) override {
     if (Status closed = CloseFile(); !closed.ok()) return closed;
     const fs::path file = output_ / path;
     std::error_code error;

@@ -17,7 +17,7 @@ class ArchiveWriter {
  public:
   virtual ~ArchiveWriter() = default;
   /// `store`: do not compress this file (only zip asks).
-  virtual Status Begin(const std::string& path, std::uint64_t size, bool store) = 0;
+  virtual Status Begin(const std::string& path, std::uint64_t size) = 0;
   virtual Status Write(std::string_view bytes) = 0;
   /// Everything is on the disk afterwards.
   virtual Status Finish() = 0;

@@ -218,7 +218,8 @@ TEST_F(ArchiveTest, AnArchiveCutAnywhereIsRefused) {
 }
 
 TEST_F(ArchiveTest, AnArchiveCutAfterAnInnerZipIsNotTakenForThatZip) {
-  // A .pt file is a zip itself and is stored: its own end record then stands at the end of the cut archive.
+  // A .pt file is a zip itself; stored, its own end record stands at the end of the cut archive.
+  options_.format = ArchiveFormat::kZipStore;
   options_.export_path = folder_ / "inner";
   const CreatedArchive inner = Create();
   options_.serialized_file = folder_.Write("in/inner.pt", ReadAll(inner.path));

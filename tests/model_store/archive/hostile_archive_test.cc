@@ -77,11 +77,11 @@ TEST_F(HostileArchiveTest, TheHonestZipOfTheseTestsOpens) {
 }
 
 TEST_F(HostileArchiveTest, NamesThatLeaveTheFolderAreRefused) {
-  for (const char* name : {"../x", "../../x", "a/../../x", "a/../a", "..", "a/..", "/tmp/flambeau-absolute",
+  for (const char* name : {"../x", "../../x", "a/../../x", "a/../a", "..", "a/..", "/flambeau-absolute",
                            "//x", "..\\x", "a\\..\\..\\x", "C:\\x", "C:x", "./x", "a//x", "a\nb"}) {
     EXPECT_THAT(RefusedZip({kManifest, {name, "x"}}), HasSubstr("the path \"")) << name;
   }
-  EXPECT_FALSE(fs::exists("/tmp/flambeau-absolute"));
+  EXPECT_FALSE(fs::exists("/flambeau-absolute"));
 }
 
 TEST_F(HostileArchiveTest, AFolderThatLeavesIsRefused) {
