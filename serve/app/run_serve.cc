@@ -34,10 +34,12 @@ sigset_t BlockStopSignals() {
   std::_Exit(code);  // a stuck worker or an impatient operator: destructors would wait
 }
 
-/// Waits for `work`, or for a stop signal, whichever comes first; 0 when the work is done.
+/// Waits for `work`, for a stop signal or for `deadline`, whichever comes first; 0 when it was no signal.
 template <class T>
-int WaitForSignal(const std::future<T>& work, const sigset_t& signals) {
-  while (work.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready) {
+int WaitForSignal(const std::future<T>& work, const sigset_t& signals,
+                  TimePoint deadline = TimePoint::max()) {
+  while (work.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready &&
+         SteadyClock::now() < deadline) {
     const timespec pause{0, 5'000'000};
     if (const int signal = sigtimedwait(&signals, nullptr, &pause); signal > 0) return signal;
   }
@@ -92,12 +94,15 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes)
   }
   LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
   std::future<bool> stopping = std::async(std::launch::async, [&] { return server->Stop(); });
-  if (const int second = WaitForSignal(stopping, signals); second > 0) {
+  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs.
+  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(500);
+  if (const int second = WaitForSignal(stopping, signals, latest); second > 0) {
     LogWarning("Second signal: ending at once.");
     server->RemoveUnpackedFiles();
     EndNow(128 + second);
   }
-  const bool complete = stopping.get();
+  const bool complete =
+      stopping.wait_for(std::chrono::milliseconds(0)) == std::future_status::ready && stopping.get();
   if (!complete) LogWarning("The grace period is over; requests that were still running were cut off.");
   const bool still_loading = loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
   if (!complete || still_loading) {  // a destructor would wait for the model that still runs or loads

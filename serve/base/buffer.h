@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -41,6 +42,7 @@ class Buffer {
     void operator()(std::byte* bytes) const { std::free(bytes); }
   };
   static std::unique_ptr<std::byte, Free> Allocate(std::size_t size) {
+    if (size > SIZE_MAX / 2) throw std::bad_alloc();  // the rounding below must not wrap
     const std::size_t rounded = (size + kPadding + kAlignment - 1) / kAlignment * kAlignment;
     void* bytes = std::aligned_alloc(kAlignment, rounded);
     if (bytes == nullptr) throw std::bad_alloc();

@@ -213,6 +213,11 @@ std::vector<Setting> MakeSettings() {
               "there."},
              "MS", 0, 600'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
+  rows.push_back(
+      Number({"inline_limit_us", kBatching, "200",
+              "A full batch that takes no longer runs on the I/O thread that read its requests. 0: never."},
+             "US", 0, 100'000,
+             [](AppOptions& o, std::int64_t n) { Defaults(o).inline_limit = std::chrono::microseconds(n); }));
   rows.push_back(Number({"default_response_timeout", kBatching, "120",
                          "Deadline of a request that names none (X-Request-Timeout-Ms)."},
                         "SECONDS", 1, 86'400,

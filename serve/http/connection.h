@@ -36,7 +36,7 @@ struct ListenerState {
   std::atomic<bool> draining{false};
   std::atomic<std::size_t> open{0};     // connections that are served
   std::atomic<std::size_t> refused{0};  // connections that are being told that there are too many
-  std::mutex mutex;                     // for `changed` alone
+  std::mutex mutex;                     // for `changed`, and what the listener says
   std::condition_variable changed;      // a connection ended while draining, or accepting ended
 };
 

@@ -88,13 +88,13 @@ std::string Listener::url() const {
 void Listener::Start() {
   started_ = true;
   accepting_ = true;
-  asio::co_spawn(acceptor_.get_executor(), Accept(), [this](const std::exception_ptr& failure) {
-    LogFailure(failure);
-    // Under the lock to the end: who waits for this may destroy the listener right after.
-    const std::lock_guard lock(state_->mutex);
-    accepting_ = false;
-    state_->changed.notify_all();
-  });
+  asio::co_spawn(acceptor_.get_executor(), Accept(),
+                 [this, state = state_](const std::exception_ptr& failure) {
+                   LogFailure(failure);
+                   const std::lock_guard done(state->mutex);
+                   accepting_ = false;
+                   state->changed.notify_all();
+                 });
 }
 
 Connection::Awaitable<void> Listener::Accept() {
@@ -138,14 +138,19 @@ void Listener::Admit(Connection::Socket socket, const Connection::Endpoint& peer
 }
 
 void Listener::StopAccepting() {
-  asio::post(acceptor_.get_executor(), [this] {
+  std::unique_lock lock(state_->mutex);
+  ++stops_;
+  asio::post(acceptor_.get_executor(), [this, state = state_] {
     stopping_ = true;
     boost::system::error_code ignored;
     acceptor_.close(ignored);
     pause_.cancel();
+    // Under the lock to the end: who waits for this may destroy the listener right after.
+    const std::lock_guard done(state->mutex);
+    --stops_;
+    state->changed.notify_all();
   });
-  std::unique_lock lock(state_->mutex);
-  state_->changed.wait(lock, [this] { return !accepting_; });
+  state_->changed.wait(lock, [this] { return !accepting_ && stops_ == 0; });
 }
 
 void Listener::ForEachConnection(void (Connection::*action)()) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -72,7 +71,9 @@ class Listener {
   boost::asio::ip::tcp::endpoint endpoint_;
   bool started_ = false;
   bool stopping_ = false;  // the first loop's thread
-  std::atomic<bool> accepting_{false};
+  // Guarded by state_->mutex:
+  bool accepting_ = false;
+  int stops_ = 0;  // of StopAccepting, on their way to the first loop's thread
 };
 
 }  // namespace serve

@@ -4,6 +4,7 @@
 #include <exception>
 #include <system_error>
 #include <thread>
+#include <time.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,10 +14,16 @@
 namespace serve {
 namespace {
 
-// A batch on an I/O thread that takes this much longer than it may keeps later ones away from I/O threads for
-// a while: the model's time depends on what is in its input.
-constexpr int kStrikeFactor = 100;
-constexpr std::chrono::seconds kStrikePause{10};
+// A batch on a caller's thread that takes this many times longer than it may is the last one there: the
+// model's time depends on what is in its input, and an I/O thread must not wait for it twice.
+constexpr int kStrikeFactor = 20;
+
+/// CPU time of the calling thread: unlike the clock it does not count time in which other processes ran.
+std::chrono::nanoseconds ThreadTime() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -82,26 +89,29 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
       done(output.error());
     }
   });
-  const bool run_here = RunsOnCaller(prepared);
+  const bool run_here = RunsOnCaller();
   const bool queued =
       queue_.Push(Waiting{std::move(*sample), std::move(context), std::move(responder), prepared}, !run_here);
   submitted.run_here = queued && run_here;
   return submitted;
 }
 
-bool ModelVersion::RunsOnCaller(TimePoint now) const {
+bool ModelVersion::RunsOnCaller() const {
   const std::chrono::nanoseconds full = queue_.times().Predict(queue_.times().BestRows());
-  return full.count() > 0 && full <= options_.inline_limit &&
-         now.time_since_epoch().count() >= borrow_after_.load(std::memory_order_relaxed);
+  return full.count() > 0 && full <= options_.inline_limit && !workers_only_.load(std::memory_order_relaxed);
 }
 
 bool ModelVersion::RunBorrowed() {
   std::optional<Batch> batch = queue_.Borrow();
   if (!batch) return false;
-  const SteadyClock::duration took = RunBatch(std::move(*batch));
+  const std::chrono::nanoseconds start = ThreadTime();
+  RunBatch(std::move(*batch));
+  const std::chrono::nanoseconds took = ThreadTime() - start;
   if (took > options_.inline_limit * kStrikeFactor) {
-    borrow_after_.store((SteadyClock::now() + kStrikePause).time_since_epoch().count(),
-                        std::memory_order_relaxed);
+    workers_only_.store(true, std::memory_order_relaxed);
+    LogWarning(
+        "model {} version {}: a batch took {} ms on an I/O thread; from now on it runs on workers only",
+        info_.name, info_.version, took / std::chrono::milliseconds(1));
   }
   return queue_.Return();
 }
@@ -136,14 +146,13 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
   worker_done_.notify_all();
 }
 
-SteadyClock::duration ModelVersion::RunBatch(Batch batch) {
+void ModelVersion::RunBatch(Batch batch) {
   const TimePoint start = SteadyClock::now();
   RunPart(batch.items);
   const SteadyClock::duration took = SteadyClock::now() - start;
   metrics_->inference.Observe(Seconds(took));
   queue_.times().Record(batch.rows, took);
   queue_.Finished(batch.items.size());
-  return took;
 }
 
 /// Runs the requests of `part` together; when that fails, in halves, until the request that spoils it stands

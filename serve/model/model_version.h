@@ -116,8 +116,8 @@ class ModelVersion {
  private:
   struct Worker;
   void RunWorker(Worker& worker, const std::stop_token& stop);
-  SteadyClock::duration RunBatch(Batch batch);
-  bool RunsOnCaller(TimePoint now) const;
+  void RunBatch(Batch batch);
+  bool RunsOnCaller() const;
   void RunPart(std::span<Waiting> part);
   Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples);
   void Count(WorkerState state, std::int64_t amount) {
@@ -134,7 +134,7 @@ class ModelVersion {
   std::chrono::milliseconds load_time_{0};
   BatchQueue queue_;
 
-  std::atomic<SteadyClock::rep> borrow_after_{0};  // no batch on callers before; time since the clock's epoch
+  std::atomic<bool> workers_only_{false};  // a batch on a caller's thread took too long: never again
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

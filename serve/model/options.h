@@ -15,7 +15,8 @@ struct VersionOptions {
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
   /// A full batch that takes no longer runs on the I/O thread that read its requests: for a small model two
-  /// changes of threads cost more than the model. 0: every batch runs on a worker thread.
+  /// changes of threads cost more than the model. A version of which one batch ever takes much longer there
+  /// (its time depends on what is in the input) goes back to worker threads for good. 0: always on workers.
   std::chrono::microseconds inline_limit{200};
   int warmup_passes = 3;  // per batch size; TorchScript optimises in its first calls
 };

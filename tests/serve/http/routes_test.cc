@@ -34,7 +34,7 @@ class RoutesTest : public ::testing::Test {
           return FakeRuntime::Echo(inputs);
         },
         options);
-    EXPECT_TRUE(version->Scale(1, 1, true).ok());
+    version->Scale(1, 1, true);
     EXPECT_TRUE(models_.Add(std::move(version)).ok());
     inference_listener_ = Open(InferenceRouter(inference_, limits_));
     management_listener_ = Open(ManagementRouter(management_, inference_, pool_));

@@ -54,13 +54,16 @@ inline std::shared_ptr<ModelVersion> MakeVersion(FakeRuntime::Function function,
       std::make_shared<ModelMetrics>(name, version), std::filesystem::path());
 }
 
-/// Submits and gives a future of the answer.
+/// Submits and gives a future of the answer; runs what the version leaves to its caller.
 inline std::future<Result<ModelVersion::Computed>> Ask(ModelVersion& version, const std::string& body,
                                                        RequestContext context = {}) {
   auto promise = std::make_shared<std::promise<Result<ModelVersion::Computed>>>();
   auto future = promise->get_future();
-  version.Submit(NumberRequest(body), std::move(context),
-                 [promise](Result<ModelVersion::Computed> result) { promise->set_value(std::move(result)); });
+  const auto submitted = version.Submit(
+      NumberRequest(body), std::move(context),
+      [promise](Result<ModelVersion::Computed> result) { promise->set_value(std::move(result)); });
+  while (submitted.run_here && version.RunBorrowed()) {
+  }
   return future;
 }
 

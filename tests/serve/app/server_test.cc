@@ -1,0 +1,207 @@
+#include "serve/app/server.h"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "serve/runtime/fake/fake_runtime.h"
+
+namespace serve {
+namespace {
+
+namespace fs = std::filesystem;
+namespace http = boost::beast::http;
+using testing::HasSubstr;
+
+/// One keep-alive connection.
+class Client {
+ public:
+  explicit Client(int port) : socket_(context_) {
+    socket_.connect({boost::asio::ip::make_address("127.0.0.1"), static_cast<std::uint16_t>(port)});
+  }
+  struct Answer {
+    int status = 0;
+    std::string body;
+  };
+  Answer Call(http::verb method, const std::string& target, const std::string& body = "") {
+    http::request<http::string_body> request{method, target, 11};
+    request.set(http::field::host, "test");
+    request.set(http::field::content_type, "application/json");
+    request.body() = body;
+    request.prepare_payload();
+    http::write(socket_, request);
+    http::response<http::string_body> response;
+    http::read(socket_, buffer_, response);
+    return {static_cast<int>(response.result_int()), response.body()};
+  }
+
+ private:
+  boost::asio::io_context context_;
+  boost::asio::ip::tcp::socket socket_;
+  boost::beast::flat_buffer buffer_;
+};
+
+/// A server on port 0 whose models are functions; the model store has a folder for each version of `m`.
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() {
+    std::string pattern = (fs::temp_directory_path() / "server-test-XXXXXX").string();
+    store_ = mkdtemp(pattern.data());
+    for (int version = 1; version <= 9; ++version) AddArchive(version);
+  }
+  ~ServerTest() override { fs::remove_all(store_); }
+
+  void AddArchive(int version) const {
+    const fs::path folder = store_ / ("m" + std::to_string(version));
+    fs::create_directories(folder / "MAR-INF");
+    std::ofstream(folder / "model.fake") << "a function\n";
+    std::ofstream(folder / "MAR-INF" / "MANIFEST.json")
+        << R"({"model": {"modelName": "m", "modelVersion": ")" << version
+        << R"(.0", "serializedFile": "model.fake", "handler": "tensor"},)"
+        << R"("flambeau": {"format": 1, "inputs": [{"name": "x", "dtype": "float32", "shape": [2]}]}})";
+  }
+
+  std::unique_ptr<Server> MakeServer(FakeRuntime::Function function, AppOptions options = {}) const {
+    options.inference.port = options.management.port = options.metrics.port = 0;
+    options.management_api.model_store = store_.string();
+    std::vector<std::unique_ptr<RuntimeFactory>> factories;
+    factories.push_back(std::make_unique<FakeRuntimeFactory>(std::move(function)));
+    auto server = std::make_unique<Server>(std::move(options), std::move(factories));
+    const Status started = server->Start();
+    EXPECT_TRUE(started.ok()) << started.message;
+    server->LoadModels();
+    return server;
+  }
+
+  fs::path store_;
+};
+
+TEST_F(ServerTest, RegistersPredictsDescribesAndUnregisters) {
+  auto server = MakeServer(FakeRuntime::Echo);
+  Client management(server->management_port());
+  Client inference(server->inference_port());
+  Client metrics(server->metrics_port());
+
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").status, 404);
+  const auto registered = management.Call(http::verb::post, "/models?url=m1&initial_workers=1");
+  EXPECT_EQ(registered.status, 200) << registered.body;
+  EXPECT_THAT(registered.body, HasSubstr("Model \\\"m\\\" Version: 1.0 registered with 1 initial workers"));
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").body, "[1.0,2.0]");
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m/1.0", "[1]").status, 400);
+  EXPECT_THAT(management.Call(http::verb::get, "/models/m").body, HasSubstr("\"status\": \"READY\""));
+  EXPECT_THAT(
+      metrics.Call(http::verb::get, "/metrics").body,
+      HasSubstr("flambeau_predictions_total{model_name=\"m\",model_version=\"1.0\",outcome=\"ok\"} 1"));
+  EXPECT_EQ(management.Call(http::verb::delete_, "/models/m").status, 200);
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").status, 404);
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, VersionsAreSwappedUnderLoadWithoutAFailedRequest) {
+  AppOptions options;
+  options.io_threads = 2;
+  options.management_api.defaults.scheduler.batch_size = 4;
+  options.management_api.defaults.scheduler.capacity = 1000;
+  auto server = MakeServer(FakeRuntime::Echo, options);
+  Client management(server->management_port());
+  ASSERT_EQ(management.Call(http::verb::post, "/models?url=m1&initial_workers=2").status, 200);
+
+  std::atomic<bool> stop{false};
+  std::atomic<int> served{0};
+  std::atomic<int> failed{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      Client client(server->inference_port());
+      while (!stop.load()) {
+        (client.Call(http::verb::post, "/predictions/m", "[3, 4]").body == "[3.0,4.0]" ? served : failed)++;
+      }
+    });
+  }
+  for (int version = 2; version <= 9; ++version) {
+    const std::string text = std::to_string(version);
+    ASSERT_EQ(management.Call(http::verb::post, "/models?url=m" + text + "&initial_workers=1").status, 200);
+    ASSERT_EQ(management.Call(http::verb::put, "/models/m/" + text + ".0/set-default").status, 200);
+    ASSERT_EQ(management.Call(http::verb::delete_, "/models/m/" + std::to_string(version - 1) + ".0").status,
+              200);
+    ASSERT_EQ(
+        management.Call(http::verb::put, "/models/m?min_worker=" + std::to_string(1 + version % 3)).status,
+        202);
+    const int before = served.load();
+    while (served.load() < before + 20) std::this_thread::yield();
+  }
+  stop = true;
+  clients.clear();
+  EXPECT_EQ(failed.load(), 0);
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, StopFinishesWhatWasAccepted) {
+  std::atomic<bool> entered{false};
+  std::atomic<bool> open{false};
+  AppOptions options;
+  options.management_api.defaults.inline_limit = std::chrono::microseconds(0);
+  options.load_models = "m1";
+  options.start_workers = 1;
+  std::atomic<bool> checked{false};  // the sanity check of the start is over
+  auto server = MakeServer(
+      [&](const std::vector<Tensor>& inputs) {
+        if (checked.load()) {
+          entered = true;
+          entered.notify_all();
+          open.wait(false);
+        }
+        return FakeRuntime::Echo(inputs);
+      },
+      options);
+  checked = true;
+  std::jthread client([&] {
+    Client inference(server->inference_port());
+    EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").body, "[1.0,2.0]");
+  });
+  entered.wait(false);
+  std::jthread opener([&] {
+    open = true;
+    open.notify_all();
+  });
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, AModelThatFailsAtStartLeavesTheOthersServedAndIsNamedByPing) {
+  fs::remove(store_ / "m2" / "model.fake");
+  AppOptions options;
+  options.load_models = "m1,m2";
+  auto server = MakeServer(FakeRuntime::Echo, options);
+  Client inference(server->inference_port());
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").status, 200);
+  const auto ping = inference.Call(http::verb::get, "/ping");
+  EXPECT_EQ(ping.status, 503);
+  EXPECT_THAT(ping.body, HasSubstr("m2"));
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, AnAddressInUseIsNamedWithItsSetting) {
+  auto server = MakeServer(FakeRuntime::Echo);
+  AppOptions options;
+  options.inference.port = static_cast<std::uint16_t>(server->inference_port());
+  options.management.port = options.metrics.port = 0;
+  Server second(options, {});
+  const Status started = second.Start();
+  EXPECT_THAT(started.message, HasSubstr("--inference-address"));
+  EXPECT_TRUE(server->Stop());
+}
+
+}  // namespace
+}  // namespace serve

@@ -1,0 +1,112 @@
+// Writes the TorchScript models of the wire tests into a folder: `wire_make_models FOLDER`.
+
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
+#include <torch/csrc/jit/serialization/pickle.h>
+
+namespace serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Besides `torch` it knows `prim`, whose TimePoint() is the clock, in nanoseconds.
+struct ClockResolver : torch::jit::Resolver {
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction&,
+                                                         const torch::jit::SourceRange&) override {
+    if (name == "torch") return std::make_shared<torch::jit::BuiltinModule>("aten");
+    if (name == "prim") return std::make_shared<torch::jit::BuiltinModule>("prim");
+    return nullptr;
+  }
+};
+
+/// A module whose forward has this body; `x` is the batch.
+torch::jit::Module MakeModule(const std::string& body, const std::string& result = "Tensor") {
+  torch::jit::Module module("Model");
+  module.define("def forward(self, x: Tensor) -> " + result + ":\n" + body,
+                std::make_shared<ClockResolver>());
+  module.eval();
+  return module;
+}
+
+/// 64 → 256 → 256 → 4 with ReLU; the same weights every time.
+torch::jit::Module MakeMlp() {
+  at::manual_seed(7);
+  torch::jit::Module module("Mlp");
+  const std::vector<std::int64_t> sizes = {64, 256, 256, 4};
+  for (std::size_t layer = 0; layer + 1 < sizes.size(); ++layer) {
+    const std::string number = std::to_string(layer + 1);
+    module.register_parameter("w" + number, at::randn({sizes[layer], sizes[layer + 1]}) * 0.1, false);
+    module.register_parameter("b" + number, at::randn({sizes[layer + 1]}) * 0.1, false);
+  }
+  module.define(
+      "def forward(self, x: Tensor) -> Tensor:\n"
+      "  h = torch.relu(torch.addmm(self.b1, x, self.w1))\n"
+      "  h = torch.relu(torch.addmm(self.b2, h, self.w2))\n"
+      "  return torch.addmm(self.b3, h, self.w3)\n");
+  module.eval();
+  return module;
+}
+
+void WriteFile(const fs::path& file, const std::vector<char>& bytes) {
+  std::ofstream stream(file, std::ios::binary);
+  stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+void WriteModels(const fs::path& folder) {
+  const auto save = [&](const std::string& name, const torch::jit::Module& module) {
+    module.save((folder / name).string());
+  };
+  save("double.pt", MakeModule("  return x * 2\n"));
+  save("triple.pt", MakeModule("  return x * 3\n"));
+  save("mlp.pt", MakeMlp());
+  save("rows.pt", MakeModule("  return torch.ones([3, 2])\n"));
+  save("text.pt", MakeModule("  return \"hello\"\n", "str"));
+  save("tuple.pt", MakeModule("  return (x, x * 2)\n", "Tuple[Tensor, Tensor]"));
+  save("dict.pt", MakeModule("  return {\"single\": x, \"double\": x * 2}\n", "Dict[str, Tensor]"));
+  save("nan.pt", MakeModule("  return (x - x) / (x - x)\n"));
+  // Busy for as many milliseconds as the largest value of the batch says; nothing can interrupt it.
+  const std::string busy =
+      "  end = prim.TimePoint() + int(x.max()) * 1000000\n"
+      "  while prim.TimePoint() < end:\n"
+      "    pass\n";
+  save("slow.pt", MakeModule(busy + "  return x\n"));
+  // One bad row spoils the whole batch that it is part of; good rows make it busy as above.
+  save("throws.pt",
+       MakeModule("  assert bool((x.sum(1) <= 1000).all()), \"the sum of a row is above 1000\"\n" + busy +
+                  "  return x * 2\n"));
+
+  // What torch.save(model.state_dict(), …) leaves: a zip with a pickle, and no code.
+  c10::Dict<std::string, at::Tensor> state;
+  state.insert("weight", at::ones({2, 2}));
+  WriteFile(folder / "state_dict.pt", torch::jit::pickle_save(state));
+}
+
+}  // namespace
+}  // namespace serve
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: wire_make_models FOLDER\n");
+    return 2;
+  }
+  try {
+    std::filesystem::create_directories(argv[1]);
+    serve::WriteModels(argv[1]);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

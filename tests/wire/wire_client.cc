@@ -1,0 +1,162 @@
+#include "tests/wire/wire_client.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdexcept>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace serve::wire {
+namespace {
+
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+int Connect(int port) {
+  const int connected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (connect(connected, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+    close(connected);
+    return -1;
+  }
+  const int on = 1;  // bytes that are sent one by one leave one by one
+  setsockopt(connected, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return connected;
+}
+
+}  // namespace
+
+std::string HttpResponse::Header(const std::string& name) const {
+  const auto found = headers.find(name);
+  return found == headers.end() ? "" : found->second;
+}
+
+nlohmann::json HttpResponse::Json() const { return nlohmann::json::parse(body, nullptr, false); }
+
+std::string HttpResponse::Text(const std::string& key) const {
+  const nlohmann::json json = Json();
+  return json.is_object() && json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
+}
+
+std::string RequestText(std::string_view method, std::string_view target, const Headers& headers,
+                        std::string_view body) {
+  std::string text(method);
+  text.append(" ").append(target).append(" HTTP/1.1\r\nHost: localhost\r\n");
+  for (const auto& [name, value] : headers) text.append(name).append(": ").append(value).append("\r\n");
+  if (!body.empty() || method == "POST" || method == "PUT") {
+    text.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n");
+  }
+  return text.append("\r\n").append(body);
+}
+
+WireConnection::WireConnection(int port) : socket_(Connect(port)) {
+  if (socket_ < 0) throw std::runtime_error("cannot connect to port " + std::to_string(port));
+}
+
+WireConnection::~WireConnection() { Close(); }
+
+void WireConnection::Close() {
+  if (socket_ >= 0) close(socket_);
+  socket_ = -1;
+}
+
+void WireConnection::HalfClose() { shutdown(socket_, SHUT_WR); }
+
+bool WireConnection::Send(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+  return true;
+}
+
+bool WireConnection::Fill() {
+  pollfd ready{socket_, POLLIN, 0};
+  const int timeout = static_cast<int>(std::chrono::milliseconds(kPatience).count());
+  if (poll(&ready, 1, timeout) <= 0) throw std::runtime_error("the server did not answer in time");
+  char bytes[16384];
+  const ssize_t count = recv(socket_, bytes, sizeof(bytes), 0);
+  if (count < 0) throw std::runtime_error(std::string("the connection broke: ") + std::strerror(errno));
+  buffer_.append(bytes, static_cast<std::size_t>(count));
+  return count > 0;
+}
+
+HttpResponse WireConnection::Read(bool to_head) {
+  std::size_t head_size = 0;
+  while ((head_size = buffer_.find("\r\n\r\n")) == std::string::npos) {
+    if (!Fill()) throw std::runtime_error("the connection ended within a header: `" + buffer_ + "`");
+  }
+  HttpResponse response;
+  const std::string head = buffer_.substr(0, head_size + 2);
+  buffer_.erase(0, head_size + 4);
+  if (head.compare(0, 9, "HTTP/1.1 ") != 0) throw std::runtime_error("this is no HTTP answer: " + head);
+  response.status = std::atoi(head.c_str() + 9);
+  for (std::size_t start = head.find("\r\n") + 2; start < head.size();) {
+    const std::size_t end = head.find("\r\n", start);
+    const std::size_t colon = head.find(": ", start);
+    if (colon >= end) throw std::runtime_error("a header line has no colon: " + head);
+    if (!response.headers
+             .emplace(Lower(head.substr(start, colon - start)), head.substr(colon + 2, end - colon - 2))
+             .second) {
+      throw std::runtime_error("a header field comes twice: " + head);
+    }
+    start = end + 2;
+  }
+  if (to_head || response.status == 100) return response;
+  if (response.Header("content-length").empty()) throw std::runtime_error("no Content-Length: " + head);
+  const std::size_t size = std::stoul(response.Header("content-length"));
+  while (buffer_.size() < size) {
+    if (!Fill()) throw std::runtime_error("the connection ended within a body: `" + buffer_ + "`");
+  }
+  response.body = buffer_.substr(0, size);
+  buffer_.erase(0, size);
+  return response;
+}
+
+HttpResponse WireConnection::Request(std::string_view method, std::string_view target, const Headers& headers,
+                                     std::string_view body) {
+  if (!Send(RequestText(method, target, headers, body)))
+    throw std::runtime_error("the server closed the connection");
+  return Read(method == "HEAD");
+}
+
+bool WireConnection::ReadEnd() {
+  while (buffer_.empty()) {
+    if (!Fill()) return true;
+  }
+  return false;
+}
+
+HttpResponse Request(int port, std::string_view method, std::string_view target, const Headers& headers,
+                     std::string_view body) {
+  return WireConnection(port).Request(method, target, headers, body);
+}
+
+HttpResponse Get(int port, std::string_view target) { return Request(port, "GET", target); }
+
+HttpResponse PostJson(int port, std::string_view target, std::string_view body, Headers headers) {
+  headers.emplace_back("Content-Type", "application/json");
+  return Request(port, "POST", target, headers, body);
+}
+
+bool CanConnect(int port) {
+  const int connected = Connect(port);
+  if (connected >= 0) close(connected);
+  return connected >= 0;
+}
+
+}  // namespace serve::wire

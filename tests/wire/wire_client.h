@@ -1,0 +1,81 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace serve::wire {
+
+/// Longer than anything may take, also with sanitizers on a busy machine: a test that reaches it has failed.
+inline constexpr std::chrono::seconds kPatience{60};
+
+struct HttpResponse {
+  int status = 0;
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;
+
+  /// Empty when there is no such field; `name` in lower case.
+  [[nodiscard]] std::string Header(const std::string& name) const;
+  /// The body as JSON; discarded (is_discarded()) when it is none.
+  [[nodiscard]] nlohmann::json Json() const;
+  /// `message`, `type` and `status` of the bodies that the server makes itself; empty when there is none.
+  [[nodiscard]] std::string Text(const std::string& key) const;
+};
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+/// The bytes of a request. Host is there always, Content-Length when there is a body or the method is POST or
+/// PUT.
+std::string RequestText(std::string_view method, std::string_view target, const Headers& headers = {},
+                        std::string_view body = {});
+
+/// One TCP connection to 127.0.0.1 over a blocking socket, which sends whatever bytes it is told to.
+///
+/// Errors:  std::runtime_error, for a failed connect, an answer that does not come within kPatience, ends
+/// early or is
+///          no HTTP; GoogleTest reports it as a failure of the test.
+/// Threads: one at a time.
+class WireConnection {
+ public:
+  explicit WireConnection(int port);
+  ~WireConnection();
+  WireConnection(const WireConnection&) = delete;
+  WireConnection& operator=(const WireConnection&) = delete;
+
+  /// False: the server has closed the connection.
+  bool Send(std::string_view bytes);
+  /// Sends the request and reads its answer.
+  HttpResponse Request(std::string_view method, std::string_view target, const Headers& headers = {},
+                       std::string_view body = {});
+  /// Reads one answer; `to_head`: to a HEAD request, whose answer has no body.
+  HttpResponse Read(bool to_head = false);
+  /// Waits until the server closes the connection; false when it sends something instead.
+  bool ReadEnd();
+  /// No more is sent; answers can be read.
+  void HalfClose();
+  void Close();
+
+ private:
+  /// Reads what there is into buffer_; false at the end of the stream.
+  bool Fill();
+
+  int socket_ = -1;
+  std::string buffer_;
+};
+
+/// One request over a connection of its own.
+HttpResponse Request(int port, std::string_view method, std::string_view target, const Headers& headers = {},
+                     std::string_view body = {});
+HttpResponse Get(int port, std::string_view target);
+/// POST with Content-Type application/json.
+HttpResponse PostJson(int port, std::string_view target, std::string_view body, Headers headers = {});
+
+/// Whether 127.0.0.1:port takes a connection.
+bool CanConnect(int port);
+
+}  // namespace serve::wire
