@@ -44,7 +44,7 @@ TEST(TrainTest, TheLossFallsAndTheBestIterationIsKept) {
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_FALSE(result->stopped_early);
   ASSERT_GT(result->history.size(), 5U);
-  EXPECT_LT(result->history.back().loss, result->history.front().loss / 2);
+  EXPECT_LT(result->history.back().loss, result->history.front().loss * 0.7);
   const Iteration& best = result->history[static_cast<std::size_t>(result->best_iteration)];
   for (const Iteration& other : result->history) {
     EXPECT_LE(other.validation_accuracy, best.validation_accuracy);
