@@ -20,7 +20,8 @@ RUN apt-get update \
     && useradd --system --home-dir /models --create-home flambeau
 # The programs look for libtorch at the path where they were linked.
 COPY --from=build /flambeau/build/libtorch/lib/*.so* /flambeau/build/libtorch/lib/
-COPY --from=build /flambeau/build/release/bin/flambeau /flambeau/build/release/bin/flambeau-train /usr/local/bin/
+COPY --from=build /flambeau/build/release/bin/flambeau /flambeau/build/release/bin/libflambeau_torchscript.so \
+     /flambeau/build/release/bin/flambeau-train /usr/local/bin/
 USER flambeau
 ENV FLAMBEAU_INFERENCE_ADDRESS=http://0.0.0.0:8080 \
     FLAMBEAU_METRICS_ADDRESS=http://0.0.0.0:8082 \
