@@ -23,6 +23,7 @@ if(FLAMBEAU_TORCH)
   if(DEFINED ENV{LIBTORCH})
     list(PREPEND CMAKE_PREFIX_PATH $ENV{LIBTORCH})
   endif()
+  list(APPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/build/libtorch)  # where ./run setup puts it
   find_package(Torch REQUIRED)
   # SYSTEM keeps our warnings out of its headers.
   add_library(flambeau_torch INTERFACE)
