@@ -8,7 +8,12 @@ InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
                                              UniqueFunction<void(Result<Prediction>)> done) {
   Result<ModelHandle> found = models_.Find(call.model, call.version);
   if (!found) {
-    done(found.error());
+    // While the start's models are loading, "not found" would be final where "not yet" is true.
+    done(models_.Starting() && found.error().code == Code::kModelNotFound
+             ? Status{Code::kUnavailable,
+                      found.error().message +
+                          " (models are still loading: try again, GET /ping tells when they are)"}
+             : found.error());
     return {call.context.deadline, nullptr};
   }
   const ModelHandle version = std::move(*found);

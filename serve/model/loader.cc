@@ -21,6 +21,14 @@ Status StepFailed(const LoadRequest& request, std::string_view step, std::string
       fmt::format("Model {} was not registered: {} failed ({}): {}", request.url, step, file, why.message)};
 }
 
+/// A name or version that cannot be used, with the place it came from: the call itself, else the manifest.
+Status NameRefused(const LoadRequest& request, std::string_view what, const std::string& value,
+                   bool from_call, const Status& why) {
+  const Status named = InvalidArgument(fmt::format("model {} `{}`: {}", what, value, why.message));
+  return from_call ? StepFailed(request, "read parameters", "the call", named)
+                   : StepFailed(request, "read manifest", kManifestPath, named);
+}
+
 std::string FileStem(const std::filesystem::path& source) {
   std::string stem = source.stem().string();
   for (char& c : stem) {
@@ -118,10 +126,10 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   info.lineage = manifest.lineage;
   info.loaded_at_startup = request.at_start;
   if (Status status = CheckModelName(info.name); !status.ok()) {
-    return StepFailed(request, "read manifest", kManifestPath, status);
+    return NameRefused(request, "name", info.name, request.name.has_value(), status);
   }
   if (Status status = CheckModelVersion(info.version); !status.ok()) {
-    return StepFailed(request, "read manifest", kManifestPath, status);
+    return NameRefused(request, "version", info.version, request.version.has_value(), status);
   }
   if (request.admit) {
     if (Status status = request.admit(info.name, info.version); !status.ok()) return status;

@@ -46,6 +46,7 @@ class ServedModels {
   [[nodiscard]] Result<Entry> Get(std::string_view model) const;
 
   void SetStarting(bool starting) { starting_.store(starting); }
+  [[nodiscard]] bool Starting() const { return starting_.load(std::memory_order_relaxed); }
   /// A model that should have been there from the start is not: not ready until something is registered from
   /// `url`.
   void NoteStartFailure(const std::string& url, const std::string& why);

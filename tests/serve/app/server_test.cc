@@ -192,6 +192,34 @@ TEST_F(ServerTest, AModelThatFailsAtStartLeavesTheOthersServedAndIsNamedByPing) 
   EXPECT_TRUE(server->Stop());
 }
 
+TEST_F(ServerTest, WhileModelsLoadAnUnknownOneIsNotYetThereRatherThanNotFound) {
+  std::atomic<bool> open{false};
+  AppOptions options;
+  options.inference.port = options.management.port = options.metrics.port = 0;
+  options.management_api.model_store = store_.string();
+  options.load_models = "m1";
+  std::vector<std::unique_ptr<RuntimeFactory>> factories;
+  factories.push_back(std::make_unique<FakeRuntimeFactory>([&](const std::vector<Tensor>& inputs) {
+    open.wait(false);  // the sanity check waits here
+    return FakeRuntime::Echo(inputs);
+  }));
+  Server server(std::move(options), std::move(factories));
+  ASSERT_TRUE(server.Start().ok());
+  std::jthread loader([&] { server.LoadModels(); });
+  Client inference(server.inference_port());
+  EXPECT_EQ(inference.Call(http::verb::get, "/ping").status, 503);
+  const auto early = inference.Call(http::verb::post, "/predictions/m", "[1, 2]");
+  EXPECT_EQ(early.status, 503);
+  EXPECT_THAT(early.body, HasSubstr("models are still loading"));
+  open = true;
+  open.notify_all();
+  loader.join();
+  EXPECT_EQ(inference.Call(http::verb::get, "/ping").status, 200);
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").status, 200);
+  EXPECT_EQ(inference.Call(http::verb::post, "/predictions/other", "[1, 2]").status, 404);
+  EXPECT_TRUE(server.Stop());
+}
+
 TEST_F(ServerTest, AnAddressInUseIsNamedWithItsSetting) {
   auto server = MakeServer(FakeRuntime::Echo);
   AppOptions options;
