@@ -303,7 +303,7 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
   families.AddCounter("flambeau_connections_refused_total", "Connections over the limit.",
                       AsDouble(connections_refused));
   families.AddGauge("flambeau_models_loaded", "Model versions that are registered.",
-                    static_cast<double>(models_loaded.Value()));
+                    static_cast<double>(models.size()));
   families.AddCounter("flambeau_model_load_failures_total", "Model versions that could not be loaded.",
                       AsDouble(model_load_failures));
   families.Start("flambeau_build_info", "Always 1; the label says which version runs.", MetricType::Gauge)

@@ -104,7 +104,9 @@ TEST_F(ServerTest, RegistersPredictsDescribesAndUnregisters) {
   EXPECT_THAT(
       metrics.Call(http::verb::get, "/metrics").body,
       HasSubstr("flambeau_predictions_total{model_name=\"m\",model_version=\"1.0\",outcome=\"ok\"} 1"));
+  EXPECT_THAT(metrics.Call(http::verb::get, "/metrics").body, HasSubstr("\nflambeau_models_loaded 1\n"));
   EXPECT_EQ(management.Call(http::verb::delete_, "/models/m").status, 200);
+  EXPECT_THAT(metrics.Call(http::verb::get, "/metrics").body, HasSubstr("\nflambeau_models_loaded 0\n"));
   EXPECT_EQ(inference.Call(http::verb::post, "/predictions/m", "[1, 2]").status, 404);
   EXPECT_TRUE(server->Stop());
 }
