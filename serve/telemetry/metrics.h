@@ -145,7 +145,6 @@ class Metrics {
   void CountHttp(int status) { http_[status / 100 < 6 ? static_cast<std::size_t>(status / 100) : 5].Add(); }
   Gauge connections;            // open, all listeners
   Counter connections_refused;  // over the limit
-  Gauge models_loaded;          // model versions in the table
   Counter model_load_failures;
 
  private:
