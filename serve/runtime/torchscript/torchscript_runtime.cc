@@ -1,7 +1,6 @@
 #include "serve/runtime/torchscript/torchscript_runtime.h"
 
 #include <exception>
-#include <optional>
 #include <utility>
 
 #include <ATen/Parallel.h>
@@ -11,92 +10,10 @@
 #include <torch/version.h>
 
 #include "serve/runtime/torchscript/error_text.h"
+#include "serve/runtime/torchscript/tensors.h"
 
 namespace serve {
 namespace {
-
-struct TypePair {
-  DType ours;
-  c10::ScalarType theirs;
-};
-constexpr TypePair kTypes[] = {
-    {DType::kFloat32, c10::ScalarType::Float}, {DType::kFloat64, c10::ScalarType::Double},
-    {DType::kFloat16, c10::ScalarType::Half},  {DType::kBFloat16, c10::ScalarType::BFloat16},
-    {DType::kInt64, c10::ScalarType::Long},    {DType::kInt32, c10::ScalarType::Int},
-    {DType::kInt16, c10::ScalarType::Short},   {DType::kInt8, c10::ScalarType::Char},
-    {DType::kUInt8, c10::ScalarType::Byte},    {DType::kBool, c10::ScalarType::Bool},
-};
-
-c10::ScalarType ToTorch(DType dtype) { return kTypes[static_cast<std::size_t>(dtype)].theirs; }
-
-std::optional<DType> FromTorch(c10::ScalarType type) {
-  for (const TypePair& pair : kTypes) {
-    if (pair.theirs == type) return pair.ours;
-  }
-  return std::nullopt;
-}
-
-Status Failed(std::string message) {
-  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
-}
-
-/// Our view of a libtorch tensor's memory; keeps the tensor alive.
-Result<Tensor> Wrap(const at::Tensor& tensor) {
-  const std::optional<DType> dtype = FromTorch(tensor.scalar_type());
-  if (!dtype) {
-    return Failed(fmt::format("the model answered with a tensor of type {}, which has no JSON form",
-                              c10::toString(tensor.scalar_type())));
-  }
-  auto dense = std::make_shared<at::Tensor>(tensor.contiguous());
-  Tensor wrapped{*dtype, dense->sizes().vec(), nullptr};
-  wrapped.data = std::shared_ptr<std::byte>(dense, static_cast<std::byte*>(dense->data_ptr()));
-  return wrapped;
-}
-
-Status Append(const c10::IValue& value, std::string name, RunOutputs& outputs) {
-  if (!value.isTensor()) {
-    return Failed(fmt::format("the model answered with {} inside its answer; only tensors are allowed there",
-                              value.type()->repr_str()));
-  }
-  Result<Tensor> tensor = Wrap(value.toTensor());
-  if (!tensor) return tensor.error();
-  outputs.tensors.push_back(std::move(*tensor));
-  if (!name.empty()) outputs.names.push_back(std::move(name));
-  return {};
-}
-
-Result<RunOutputs> Unpack(const c10::IValue& value) {
-  RunOutputs outputs;
-  Status status;
-  if (value.isTensor()) {
-    status = Append(value, "", outputs);
-  } else if (value.isTuple()) {
-    for (const c10::IValue& element : value.toTupleRef().elements()) {
-      if (status.ok()) status = Append(element, "", outputs);
-    }
-  } else if (value.isList()) {
-    for (const c10::IValue& element : value.toListRef()) {
-      if (status.ok()) status = Append(element, "", outputs);
-    }
-  } else if (value.isGenericDict()) {
-    for (const auto& entry : value.toGenericDict()) {
-      if (!entry.key().isString()) {
-        status = Failed(
-            fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
-      }
-      if (status.ok()) status = Append(entry.value(), entry.key().toStringRef(), outputs);
-    }
-  } else {
-    status =
-        Failed(fmt::format("the model answered with {}; it must answer with a tensor, a tuple or list of "
-                           "tensors, or a dictionary of "
-                           "tensors by name",
-                           value.type()->repr_str()));
-  }
-  if (!status.ok()) return status;
-  if (outputs.tensors.empty()) return Failed("the model answered with no tensor");
-  return outputs;
-}
 
 class TorchScriptRuntime final : public Runtime {
  public:
@@ -119,10 +36,7 @@ class TorchScriptRuntime final : public Runtime {
       std::vector<c10::IValue> stack;
       stack.reserve(inputs.size() + 1);
       for (const Tensor& input : inputs) {
-        // The deleter keeps our memory alive for a module that answers with (a view of) its input.
-        stack.emplace_back(at::from_blob(
-            input.data.get(), input.shape, [keep = input.data](void*) {},
-            at::TensorOptions().dtype(ToTorch(input.dtype))));
+        stack.emplace_back(Borrow(input));
       }
       return Unpack(forward_(std::move(stack)));
     } catch (const c10::Error& error) {
