@@ -1,8 +1,11 @@
 // The floor to compare with: what Boost.Beast alone does, with callbacks and nothing around it. Every request
-// is answered with its own body, or with a short JSON text when it has none.
+// is answered with its own body, or with a short JSON text when it has none; with --answer, always with that.
 #include <cstdint>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,13 +24,16 @@ using asio::ip::tcp;
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  explicit Session(tcp::socket socket) : socket_(std::move(socket)) {}
+  Session(tcp::socket socket, const std::string& answer) : socket_(std::move(socket)), answer_(answer) {
+    buffer_.reserve(64 * 1024);  // else Beast reads large bodies 512 bytes at a time
+  }
 
   tcp::socket::executor_type executor() { return socket_.get_executor(); }
 
   void Read() {
-    request_ = {};
-    http::async_read(socket_, buffer_, request_,
+    parser_.emplace();
+    parser_->body_limit(64 * 1024 * 1024);
+    http::async_read(socket_, buffer_, *parser_,
                      [self = shared_from_this()](beast::error_code error, std::size_t) {
                        if (!error) self->Write();
                      });
@@ -35,13 +41,19 @@ class Session : public std::enable_shared_from_this<Session> {
 
  private:
   void Write() {
+    http::request<http::string_body>& request = parser_->get();
     response_ = {};
     response_.result(http::status::ok);
-    response_.version(request_.version());
+    response_.version(request.version());
     response_.set(http::field::content_type, "application/json");
-    response_.body() =
-        request_.body().empty() ? "{\n  \"status\": \"Healthy\"\n}\n" : std::move(request_.body());
-    response_.keep_alive(request_.keep_alive());
+    if (!answer_.empty()) {
+      response_.body() = answer_;
+    } else if (!request.body().empty()) {
+      response_.body() = std::move(request.body());
+    } else {
+      response_.body() = "{\n  \"status\": \"Healthy\"\n}\n";
+    }
+    response_.keep_alive(request.keep_alive());
     response_.prepare_payload();
     http::async_write(socket_, response_, [self = shared_from_this()](beast::error_code error, std::size_t) {
       if (!error && self->response_.keep_alive()) self->Read();
@@ -49,15 +61,17 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   tcp::socket socket_;
+  const std::string& answer_;
   beast::flat_buffer buffer_;
-  http::request<http::string_body> request_;
+  std::optional<http::request_parser<http::string_body>> parser_;
   http::response<http::string_body> response_;
 };
 
 class Server {
  public:
-  Server(std::uint16_t port, int threads)
-      : contexts_(static_cast<std::size_t>(threads)),
+  Server(std::uint16_t port, int threads, std::string answer)
+      : answer_(std::move(answer)),
+        contexts_(static_cast<std::size_t>(threads)),
         acceptor_(Make(0), {asio::ip::make_address("127.0.0.1"), port}) {
     for (std::size_t i = 1; i < contexts_.size(); ++i) Make(i);
   }
@@ -88,13 +102,14 @@ class Server {
     acceptor_.async_accept(target, [this](beast::error_code error, tcp::socket socket) {
       if (!error) {
         socket.set_option(tcp::no_delay(true));
-        const auto session = std::make_shared<Session>(std::move(socket));
+        const auto session = std::make_shared<Session>(std::move(socket), answer_);
         asio::post(session->executor(), [session] { session->Read(); });
       }
       Accept();
     });
   }
 
+  const std::string answer_;
   std::vector<std::unique_ptr<asio::io_context>> contexts_;
   tcp::acceptor acceptor_;
   std::size_t next_ = 0;
@@ -102,15 +117,20 @@ class Server {
 
 }  // namespace
 
-// beast_echo --port 0 --threads 1: prints the port it listens on.
+// beast_echo --port 0 --threads 1 [--answer FILE]: prints the port it listens on.
 int main(int count, char** arguments) {
   std::uint16_t port = 0;
   int threads = 1;
+  std::string answer;
   for (int i = 1; i + 1 < count; i += 2) {
     const std::string flag = arguments[i];
-    const int value = std::stoi(arguments[i + 1]);
-    if (flag == "--port") port = static_cast<std::uint16_t>(value);
-    if (flag == "--threads") threads = value;
+    const std::string value = arguments[i + 1];
+    if (flag == "--port") port = static_cast<std::uint16_t>(std::stoi(value));
+    if (flag == "--threads") threads = std::stoi(value);
+    if (flag == "--answer") {
+      std::ifstream file(value, std::ios::binary);
+      answer.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    }
   }
-  Server(port, threads).Run();
+  Server(port, threads, std::move(answer)).Run();
 }

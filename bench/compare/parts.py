@@ -1,0 +1,249 @@
+"""What is measured, part by part. A part gets the Bench, measures, and adds figures and rows (bench.py)."""
+import json
+import statistics
+import subprocess
+import time
+
+from bench import Bench
+from servers import default_workers, seconds_to_first_answer
+
+
+# --- small models: what is left is the socket ---
+
+def mlp(bench: Bench) -> None:
+    model = bench.models["mlp"]
+    with bench.flambeau(model) as ours, bench.flambeau(model, "--access-log", "false", "--enable-metrics-api", "false",
+                                                       name="quiet") as quiet:
+        for server in (ours, quiet):
+            server.register(model, "single", batch_size=1)
+        bench.remember(ours, model)
+        with bench.echo(ours.predict(model)) as echo:
+            for _ in range(bench.rounds):
+                for connections in (1, 32):
+                    bench.load("Beast echo", echo, model, connections)
+                    bench.load("Flambeau", ours, model, connections)
+                bench.load("Flambeau, batch 1", ours.use("single"), model, 32)
+                ours.use("mlp")
+        for _ in range(bench.rounds):  # short and often, since the difference is small
+            for _ in range(2):
+                bench.load("Flambeau, log and metrics off", quiet, model, 32, seconds=bench.seconds / 2, warmup=0.2)
+                bench.load("Flambeau, log and metrics on", ours, model, 32, seconds=bench.seconds / 2, warmup=0.2)
+        rate = bench.rate("mlp", "Flambeau", 32)
+        at_70 = [bench.load("Flambeau, open loop at 70 %", ours, model, 32, rate=0.7 * rate)
+                 for _ in range(bench.rounds)]
+        bench.tuning["mlp"] = ours.describe("mlp").get("tuning")
+    in_process = bench.in_process(model, batch=1, threads=1, variants="plain")
+    bench.peers(model, (1, 32))
+
+    bench.ratio("MLP, 32 connections: of the echo's rate", rate, bench.rate("mlp", "Beast echo", 32), 0.80)
+    bench.ratio_to_peer("MLP, 32 connections: times TorchServe", "mlp", "TorchServe", 32, 60)
+    p50 = bench.median("mlp", "Flambeau", 1, "p50")
+    echo_p50 = bench.median("mlp", "Beast echo", 1, "p50")
+    if in_process:
+        limit = echo_p50 + 1e6 / in_process["variants"][0]["items_per_s"] + 50
+        bench.row("MLP, 1 connection: p50", f"≤ {limit:.0f} µs (echo {echo_p50:.0f} + in process + 50)",
+                  f"{p50:.0f} µs", p50 <= limit)
+    else:
+        bench.row("MLP, 1 connection: p50", f"≤ echo ({echo_p50:.0f} µs) + in process + 50 µs", f"{p50:.0f} µs", None)
+    p99 = statistics.median(load["latency_us"]["p99"] for load in at_70)
+    p50 = statistics.median(load["latency_us"]["p50"] for load in at_70)
+    bench.row("MLP, open loop at 70 % of the maximum: p99", f"≤ 5 × p50 ({p50:.0f} µs)",
+              f"{p99:.0f} µs, {p99 / p50:.1f} ×", p99 <= 5 * p50)
+    cost = 1 - bench.rate("mlp", "Flambeau, log and metrics on", 32) / bench.rate(
+        "mlp", "Flambeau, log and metrics off", 32)
+    bench.row("MLP, 32 connections: cost of metrics and access log", "≤ 1 %", f"{100 * cost:.1f} %", cost <= 0.01)
+    bench.ratio("MLP, 32 connections: batching against batch 1", rate, bench.rate("mlp", "Flambeau, batch 1", 32), 1.0,
+                slack=0.02)
+
+
+def noop(bench: Bench) -> None:
+    model = bench.models["noop"]
+    with bench.flambeau(model) as ours:
+        ours.settle("noop")
+        with bench.echo(ours.predict(model)) as echo:
+            for _ in range(bench.rounds):
+                bench.load("Beast echo", echo, model, 8)
+                bench.load("Flambeau", ours, model, 8)
+    bench.ratio("noop, 602 KB in, 8 connections: times the string_body echo", bench.rate("noop", "Flambeau", 8),
+                bench.rate("noop", "Beast echo", 8), 2.0)
+
+
+# --- larger models: nothing more than libtorch ---
+
+def resnet18(bench: Bench) -> None:
+    _large(bench, "resnet18", "ResNet-18, 602 KB, 8 connections", 2.0)
+
+
+def encoder(bench: Bench) -> None:
+    _large(bench, "encoder", "encoder, 8 connections", 1.35)
+
+
+def _large(bench: Bench, name: str, title: str, aim: float) -> None:
+    model = bench.models[name]
+    limit = bench.in_process(model, batch=8, threads=default_workers(), variants="all")
+    with bench.flambeau(model) as ours:
+        ours.register(model, "single", batch_size=1)
+        bench.remember(ours, model)
+        for _ in range(bench.rounds):
+            bench.load("Flambeau", ours.use(name), model, 8, seconds=2 * bench.seconds)
+            bench.load("Flambeau, batch 1", ours.use("single"), model, 8, seconds=2 * bench.seconds)
+        bench.tuning[name] = ours.describe(name).get("tuning")
+    bench.peers(model, (8,), seconds=2 * bench.seconds)
+    rate = bench.rate(name, "Flambeau", 8)
+    if limit:
+        best = next(item for item in limit["variants"] if item["name"] == limit["best"])
+        bench.figure(name, "in process, best", 8, {"rate": best["items_per_s"]})
+        bench.ratio(f"{title}: of the best in process ({limit['best']})", rate, best["items_per_s"], 0.97)
+    bench.ratio_to_peer(f"{title}: times TorchServe, fp32", name, "TorchServe", 8, aim)
+    bench.ratio(f"{title}: batching against batch 1", rate, bench.rate(name, "Flambeau, batch 1", 8), 1.0, slack=0.02)
+
+
+# --- start and memory ---
+
+def start(bench: Bench) -> None:
+    for name in ("mlp", "encoder"):
+        model = bench.models[name]
+        ours = []
+        for _ in range(5):
+            with bench.flambeau(model) as server:
+                ours.append(seconds_to_first_answer(server, model, 120))
+        seconds = statistics.median(ours)
+        bench.say(f"{name}: Flambeau's first prediction after {1000 * seconds:.0f} ms")
+        bench.figure(name, "start, Flambeau", 0, {"seconds": seconds})
+        alone = bench.in_process(model, batch=1, threads=default_workers(), variants="plain")
+        if alone:
+            bare = bench.bare_start(alone)
+            bench.figure(name, "start, in process", 0, {"seconds": bare})
+            bench.row(f"{name}: start to first prediction", f"≤ {1000 * bare + 100:.0f} ms (in process + 100 ms)",
+                      f"{1000 * seconds:.0f} ms", seconds <= bare + 0.1)
+        if bench.has("TorchServe"):
+            with bench.peer("TorchServe", model, workers=1) as server:
+                theirs = seconds_to_first_answer(server, model, 120)
+            bench.say(f"{name}: TorchServe's after {1000 * theirs:.0f} ms")
+            bench.figure(name, "start, TorchServe", 0, {"seconds": theirs})
+            bench.ratio(f"{name}: start to first prediction, times faster than TorchServe", theirs, seconds, 4.0)
+
+
+def memory(bench: Bench) -> None:
+    model = bench.models["encoder"]
+    with bench.flambeau(model, "--default-workers-per-model", "4") as server:
+        server.settle("encoder")
+        bench.load("Flambeau, 4 workers", server, model, 8)
+        ours = server.memory_mb()
+    bench.figure("encoder", "memory, Flambeau", 0, {"mb": ours})
+    alone = bench.in_process(model, batch=8, threads=default_workers(), variants="plain")
+    if alone:
+        bench.figure("encoder", "memory, in process", 0, {"mb": alone["rss_mb"]})
+        bench.row("encoder, 4 workers: resident memory", f"≤ {alone['rss_mb'] + 40:.0f} MB (in process + 40)",
+                  f"{ours:.0f} MB", ours <= alone["rss_mb"] + 40)
+    if bench.has("TorchServe"):
+        with bench.peer("TorchServe", model, workers=4, threads=1) as server:
+            bench.load("TorchServe, 4 workers", server, model, 8)
+            theirs = server.memory_mb()
+        bench.figure("encoder", "memory, TorchServe", 0, {"mb": theirs})
+        bench.row("encoder, 4 workers: resident memory beside TorchServe's", "less", f"{ours:.0f} against {theirs:.0f} MB",
+                  ours < theirs)
+
+
+def soak(bench: Bench) -> None:
+    """Bodies of 1 to 32 rows, in turn: memory after the first requests and after all."""
+    model = bench.models["mlp"]
+    first, total = bench.options.soak_requests // 20, bench.options.soak_requests
+    bodies = []
+    for rows in (1, 2, 1, 8, 1, 4, 1, 32):
+        file = bench.work / f"soak{rows}.body"
+        file.write_text(json.dumps([[round(0.001 * (i + row), 3) for i in range(64)] for row in range(rows)]))
+        bodies += ["--body", file]
+    with bench.flambeau(model) as server:
+        server.settle("mlp")
+        arguments = ["--url", server.url, "--header", "Content-Type: application/json", *bodies]
+        seen = []
+        for count in (first, total - first):
+            result = bench.run_load([*arguments, "--connections", 32, "--duration", 1800, "--requests", count])
+            bench.check(result, "soak")
+            time.sleep(1)
+            seen.append(server.memory_mb())
+            bench.say(f"soak: {count} requests more, {result['rate']:.0f}/s: {seen[-1]:.1f} MB")
+    growth = seen[1] / seen[0] - 1
+    bench.figure("mlp", "soak", 32, {"first_mb": seen[0], "last_mb": seen[1], "first": first, "total": total})
+    bench.row(f"MLP, bodies of 1 to 32 rows: memory after {total:,} requests over that after {first:,}", "≤ 2 %",
+              f"{100 * growth:.1f} % ({seen[0]:.1f} → {seen[1]:.1f} MB)", growth <= 0.02)
+
+
+# --- overload ---
+
+def overload(bench: Bench) -> None:
+    name = bench.options.overload_model
+    model, small = bench.models[name], bench.models["mlp"]
+    with bench.flambeau(model) as server:
+        server.register(small, "beside", small.batch_size)
+        calm = bench.load("Flambeau, before the overload", server, model, 1)
+        capacity = bench.load("Flambeau, capacity", server, model, 32, seconds=2 * bench.seconds, warmup=1)["ok_rate"]
+        deadline = max(2.0, 150 / capacity)  # a full queue (100 requests) takes less
+        memory_before = server.memory_mb()
+        hot = _overload(bench, server, model, capacity, deadline, bench.options.overload_seconds)
+        after = bench.load("Flambeau, just after the overload", server, model, 1, seconds=1, warmup=0)
+        time.sleep(1)
+        memory_after = server.memory_mb()
+        alone, crowded = _beside(bench, server, model, small, capacity, deadline)
+
+    title = f"{name} at 2 × capacity"
+    bench.ratio(f"{title}: goodput over capacity", hot["ok_rate"], capacity, 0.95)
+    p99 = hot["latency_us"]["p99"] / 1e6
+    bench.row(f"{title}: p99 of the accepted", f"≤ their deadline, {deadline:.1f} s", f"{p99:.2f} s", p99 <= deadline)
+    refused, told = hot["refused_latency_us"], hot["retry_after"]
+    if refused["count"]:
+        bench.row(f"{title}: refusals", "p50 < 1 ms", f"p50 {refused['p50'] / 1000:.2f} ms, "
+                  f"p99 {refused['p99'] / 1000:.2f} ms", refused["p50"] < 1000)
+        bench.row(f"{title}: refusals with Retry-After", "all", f"{told['count']} of {refused['count']}, "
+                  f"{told['min_s']} to {told['max_s']} s", told["count"] == refused["count"])
+    else:
+        bench.row(f"{title}: refusals", "p50 < 1 ms", f"none; answers {hot['statuses']}", False)
+    growth = memory_after / memory_before - 1
+    bench.row(f"{title}: memory after it over that before", "≤ 5 %",
+              f"{100 * growth:.1f} % ({memory_before:.0f} → {memory_after:.0f} MB)", growth <= 0.05)
+    calm_p50, after_p50 = calm["latency_us"]["p50"], after["latency_us"]["p50"]
+    bench.row(f"{name}, in the second after: p50 over that before", "≤ 1.25", f"{after_p50 / calm_p50:.2f}",
+              after_p50 <= 1.25 * calm_p50)
+    before, during = alone["latency_us"]["p99"], crowded["latency_us"]["p99"]
+    bench.row(f"MLP at 500/s beside {title}: p99 over that alone", "≤ 2",
+              f"{during / before:.1f} ({before / 1000:.2f} → {during / 1000:.2f} ms)", during <= 2 * before)
+
+
+def _overload_arguments(server, model, capacity: float, deadline: float, seconds: float) -> list:
+    rate = 2 * capacity
+    connections = int(min(800, max(64, 2 * rate * deadline)))  # as many as may wait at the server, and twice that
+    return [*server.load_arguments(model), "--header", f"X-Request-Timeout-Ms: {1000 * deadline:.0f}", "--connections",
+            connections, "--rate", rate, "--duration", seconds, "--timeout", 2 * deadline, "--warmup", 2]
+
+
+def _overload(bench: Bench, server, model, capacity, deadline, seconds) -> dict:
+    hot = bench.run_load(_overload_arguments(server, model, capacity, deadline, seconds))
+    bench.figure(model.name, "Flambeau, offered 2 × capacity", hot["connections"], hot)
+    bench.say(f"{model.name}: capacity {capacity:.1f}/s, offered {hot['target_rate']:.1f}/s, 2xx {hot['ok_rate']:.1f}/s, "
+              f"answers {hot['statuses']}, unsent {hot['unsent']}, errors {hot['errors']}")
+    return hot
+
+
+def _beside(bench: Bench, server, model, small, capacity, deadline) -> tuple[dict, dict]:
+    """A small model at a fixed rate, alone and while the large one is overloaded."""
+    seconds = 2 * bench.seconds
+    arguments = ["--url", f"{server.address('inference')}/predictions/beside", "--body", small.body_file, "--header",
+                 f"Content-Type: {small.content_type}", "--connections", 8, "--rate", 500, "--duration", seconds]
+    alone = bench.run_load([*arguments, "--warmup", 0.5])
+    command = bench.load_command(_overload_arguments(server, model, capacity, deadline, seconds + 1))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        try:
+            time.sleep(2)
+            crowded = bench.run_load(arguments)
+            running.wait(60)
+        finally:
+            running.kill()
+    bench.figure(small.name, "Flambeau at 500/s, beside nothing", 8, alone)
+    bench.figure(small.name, f"Flambeau at 500/s, beside {model.name} at 2 × capacity", 8, crowded)
+    return alone, crowded
+
+
+PARTS = {"mlp": mlp, "noop": noop, "resnet18": resnet18, "encoder": encoder, "start": start, "memory": memory,
+         "overload": overload, "soak": soak}
+DEFAULT_PARTS = [name for name in PARTS if name != "soak"]
