@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
   const auto runtimes = [] {
     std::vector<std::unique_ptr<serve::RuntimeFactory>> factories;
     factories.push_back(std::make_unique<serve::SharedLibraryFactory>(
-        "libflambeau_torchscript.so", std::vector<std::string>{".pt", ".pth"}));
+        "libflambeau_torchscript.so", std::vector<std::string>{".pt", ".pth", ".pt2"}));
     return factories;
   };
   return serve::RunServe(std::vector<std::string>(argv + 2, argv + argc), runtimes);

@@ -86,6 +86,7 @@ struct CreateOptions {
   std::string runtime = "python";
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  BatchRange batch;
   std::filesystem::path example_input;
   std::string example_content_type;         // empty: told by the file's name (ContentTypeOf)
   nlohmann::ordered_json lineage;           // null or an object

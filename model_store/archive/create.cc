@@ -213,6 +213,7 @@ Status CollectContents(const CreateOptions& options, Contents& contents, Manifes
   manifest.archiver_version = "flambeau-" FLAMBEAU_VERSION;
   manifest.inputs = options.inputs;
   manifest.outputs = options.outputs;
+  manifest.batch = options.batch;
   manifest.lineage = options.lineage;
   for (const auto& [source, name] : {std::pair{&options.serialized_file, &manifest.serialized_file},
                                      std::pair{&options.model_file, &manifest.model_file},

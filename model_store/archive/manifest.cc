@@ -153,6 +153,19 @@ Status ReadSpecs(const Json& ours, std::string_view key, std::vector<TensorSpec>
   return {};
 }
 
+Status ReadBatch(const Json& ours, BatchRange& out) {
+  const Json* batch = Find(ours, "batch");
+  if (batch == nullptr) return {};
+  const auto rows = [batch](std::string_view key) {
+    const Json* value = batch->is_object() ? Find(*batch, key) : nullptr;
+    return value != nullptr && value->is_number_integer() ? value->get<std::int64_t>() : 0;
+  };
+  out = {rows("min"), rows("max")};
+  if (out.min >= 1 && out.min <= out.max && out.max <= kMaxBatchRows) return {};
+  return Expected("flambeau.batch", fmt::format("an object with 1 <= min <= max <= {}", kMaxBatchRows),
+                  batch);
+}
+
 Status ReadOurs(const Json& document, Manifest& manifest) {
   const Json* ours = Find(document, "flambeau");
   if (ours == nullptr) return {};
@@ -163,6 +176,7 @@ Status ReadOurs(const Json& document, Manifest& manifest) {
   if (Status read = ReadFiles(*ours, manifest); !read.ok()) return read;
   if (Status read = ReadSpecs(*ours, "inputs", manifest.inputs); !read.ok()) return read;
   if (Status read = ReadSpecs(*ours, "outputs", manifest.outputs); !read.ok()) return read;
+  if (Status read = ReadBatch(*ours, manifest.batch); !read.ok()) return read;
   if (const Json* example = Find(*ours, "example_input")) {
     constexpr std::string_view kScope = "flambeau.example_input.";
     if (!example->is_object()) return Expected("flambeau.example_input", "an object with file", example);
@@ -195,6 +209,7 @@ Json OursJson(const Manifest& manifest) {
   }
   if (!manifest.inputs.empty()) ours["inputs"] = SpecsJson(manifest.inputs);
   if (!manifest.outputs.empty()) ours["outputs"] = SpecsJson(manifest.outputs);
+  if (manifest.batch.declared()) ours["batch"] = {{"min", manifest.batch.min}, {"max", manifest.batch.max}};
   if (!manifest.example_input.file.empty()) {
     Json& example = ours["example_input"] = {{"file", manifest.example_input.file}};
     if (!manifest.example_input.content_type.empty())

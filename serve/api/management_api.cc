@@ -74,6 +74,7 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default) {
   json["outputs"] = SpecsJson(info.outputs);
   json["checkedWith"] = info.checked_with;
   json["loadTimeMs"] = version.load_time().count();
+  if (ordered_json tuning = version.tuning(); !tuning.is_null()) json["tuning"] = std::move(tuning);
   if (!info.lineage.is_null()) json["lineage"] = info.lineage;
   return json;
 }
@@ -190,6 +191,8 @@ Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& reque
   load.version = request.version;
   load.handler = request.handler;
   load.options = options_.defaults;
+  load.options.workers_planned =
+      load.options.intra_op_threads <= 0 && !request.initial_workers && workers == 1;
   load.at_start = at_start;
   if (load.options.intra_op_threads <= 0)
     load.options.intra_op_threads = std::max(1, options_.cpus / std::max(1, workers));
@@ -197,6 +200,11 @@ Result<ManagementReply> ManagementApi::RegisterWith(const RegisterRequest& reque
     Result<TensorSpec> spec = ParseTensorSpec(text);
     if (!spec) return InvalidArgument(fmt::format("Parameter input: {}", spec.error().message));
     load.inputs.push_back(std::move(*spec));
+  }
+  if (request.batch) {
+    const Result<BatchRange> range = ParseBatchRange(*request.batch);
+    if (!range) return InvalidArgument(fmt::format("Parameter batch: {}", range.error().message));
+    load.batch = *range;
   }
   if (request.batch_size) {
     if (*request.batch_size < 1 || *request.batch_size > 100'000) {

@@ -26,7 +26,8 @@ struct RegisterRequest {
   std::optional<int> initial_workers;
   std::optional<int> response_timeout_s;
   std::optional<int> startup_timeout_s;
-  std::vector<std::string> inputs;  // ours: `name:dtype:[shape]`, for a model that declares none
+  std::vector<std::string> inputs;   // ours: `name:dtype:[shape]`, for a model that declares none
+  std::optional<std::string> batch;  // ours: `1..64` or `8`, likewise
   bool synchronous = true;
 };
 

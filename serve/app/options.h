@@ -25,13 +25,15 @@ struct AppOptions {
   ListenAddress management{"127.0.0.1", 8081};
   ListenAddress metrics{"127.0.0.1", 8082};
   HttpLimits http;
-  int io_threads = 0;          // 0: half of the CPU quota, at least 1
+  int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
   int management_threads = 2;  // they load models and wait for workers
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
   int start_workers = 0;             // of a version that load_models names; 0: planned from the CPU quota
   int intra_op_threads = 0;          // of one worker; 0: planned from the CPU quota
+  std::chrono::milliseconds tuning_budget{20'000};  // of one version
+  std::string tuning_folder;  // where results of tuning are kept; empty: `.tuning` in the model store
   std::uint64_t max_archive_bytes = 8ULL << 30;  // of the unpacked files together
 
   bool metrics_listener = true;

@@ -26,7 +26,7 @@ fs::path MakeUnpackFolder(const std::string& wanted) {
 
 AppOptions Plan(AppOptions options) {
   const int cpus = ReadCpuQuota().cpus;
-  if (options.io_threads <= 0) options.io_threads = std::max(1, cpus / 2);
+  if (options.io_threads <= 0) options.io_threads = std::clamp(cpus / 2, std::min(cpus, 2), 256);
   if (options.start_workers <= 0) options.start_workers = 1;
   options.management_api.cpus = cpus;
   options.management_api.defaults.intra_op_threads = options.intra_op_threads;
@@ -39,13 +39,21 @@ UnpackLimits Limits(const AppOptions& options) {
   return limits;
 }
 
+/// Beside the models, so that a copy of the store brings its results along.
+fs::path TuningFolder(const AppOptions& options) {
+  if (!options.tuning_folder.empty()) return options.tuning_folder;
+  const std::string& store = options.management_api.model_store;
+  return store.empty() ? fs::path() : fs::path(store) / ".tuning";
+}
+
 }  // namespace
 
 Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories)
     : options_(Plan(std::move(options))),
       unpack_folder_(MakeUnpackFolder(options_.management_api.unpack_folder)),
       metrics_(options_.torchserve_metric_names),
-      loader_(std::move(factories), metrics_, unpack_folder_, Limits(options_)),
+      loader_(std::move(factories), metrics_, unpack_folder_, Limits(options_),
+              {options_.tuning_budget, TuningFolder(options_), options_.management_api.cpus}),
       inference_api_(models_),
       management_api_(models_, loader_, options_.management_api),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
@@ -136,6 +144,7 @@ void Server::LogPlan() const {
 bool Server::Stop() {
   const TimePoint deadline = SteadyClock::now() + options_.grace;
   models_.SetDraining();
+  loader_.StopTuning();
   bool complete = true;
   for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
     if (listener != nullptr) listener->StopAccepting();

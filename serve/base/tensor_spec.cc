@@ -102,6 +102,27 @@ Result<TensorSpec> ParseTensorSpec(std::string_view text) {
   return spec;
 }
 
+Result<BatchRange> ParseBatchRange(std::string_view text) {
+  const auto number = [](std::string_view digits, std::int64_t& out) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
+    return error == std::errc() && end == digits.data() + digits.size();
+  };
+  const std::size_t dots = text.find("..");
+  BatchRange range;
+  const bool read = dots == std::string_view::npos
+                        ? number(text, range.min) && number(text, range.max)
+                        : number(text.substr(0, dots), range.min) && number(text.substr(dots + 2), range.max);
+  if (read && range.min >= 1 && range.min <= range.max && range.max <= kMaxBatchRows) return range;
+  return InvalidArgument(
+      fmt::format("'{}' is no range of batch sizes. Write the smallest and the largest number of rows, e.g. "
+                  "1..64, or one number for a model that takes no other; allowed: 1 to {}",
+                  text, kMaxBatchRows));
+}
+
+std::string BatchText(const BatchRange& range) {
+  return range.min == range.max ? fmt::format("{}", range.max) : fmt::format("{}..{}", range.min, range.max);
+}
+
 std::string ShapeText(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }

@@ -39,11 +39,25 @@ struct TensorSpec {
   bool operator==(const TensorSpec&) const = default;
 };
 
+/// Rows that a model takes in one call; nothing declared: {0, 0}.
+struct BatchRange {
+  std::int64_t min = 0;
+  std::int64_t max = 0;
+
+  [[nodiscard]] bool declared() const { return max > 0; }
+  bool operator==(const BatchRange&) const = default;
+};
+
+inline constexpr std::int64_t kMaxBatchRows = 100'000;                  // that a BatchRange may allow
 inline constexpr std::size_t kMaxRank = 16;                             // without the batch dimension
 inline constexpr std::int64_t kMaxRowElements = std::int64_t{1} << 32;  // of the sizes that are declared
 
 /// Reads `name:dtype:[3,-1]` (brackets optional, `[]` is a scalar per row); the error says what is wrong.
 Result<TensorSpec> ParseTensorSpec(std::string_view text);
+/// Reads `1..64`, or `8` for a model that takes no other number; the error says what is wrong.
+Result<BatchRange> ParseBatchRange(std::string_view text);
+/// `1..64` or `8`.
+std::string BatchText(const BatchRange& range);
 /// `[3, 224, 224]`.
 std::string ShapeText(const std::vector<std::int64_t>& shape);
 /// `x:float32:[3, -1]`.

@@ -214,8 +214,8 @@ std::vector<Setting> MakeSettings() {
              "MS", 0, 600'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
   rows.push_back(
-      Number({"inline_limit_us", kBatching, "200",
-              "A full batch that takes no longer runs on the I/O thread that read its requests. 0: never."},
+      Number({"inline_limit_us", kBatching, "150",
+              "A batch that takes no longer runs on the I/O thread that read its requests. 0: never."},
              "US", 0, 100'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).inline_limit = std::chrono::microseconds(n); }));
   rows.push_back(Number({"default_response_timeout", kBatching, "120",
@@ -250,12 +250,31 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(
       Number({"number_of_netty_threads", kThreads, "0",
               "I/O threads (the name is TorchServe's). 0: half of the CPUs that this process may use, at "
-              "least 1."},
+              "least 2 where there are 2."},
              "N", 0, 256, [](AppOptions& o, std::int64_t n) { o.io_threads = static_cast<int>(n); }));
   rows.push_back(Number({"intra_op_threads", kThreads, "0",
                          "Threads that compute one batch. 0: planned from the CPUs and the workers."},
                         "N", 0, 1024,
                         [](AppOptions& o, std::int64_t n) { o.intra_op_threads = static_cast<int>(n); }));
+  rows.push_back(Choice(
+      {"tuning", kThreads, "background",
+       "Whether the fastest way to run a model is found by timing: before it is served (load), while it "
+       "already answers (background), or never (off)."},
+      {"off", "load", "background"},
+      [](AppOptions& o, std::size_t choice) { Defaults(o).tuning = static_cast<TuningMode>(choice); }));
+  rows.push_back(Choice(
+      {"precision", kThreads, "fp32",
+       "auto: bfloat16 where it is faster and the outputs agree within 5 %. bf16: even where it is slower."},
+      {"fp32", "auto", "bf16"},
+      [](AppOptions& o, std::size_t choice) { Defaults(o).precision = static_cast<Precision>(choice); }));
+  rows.push_back(Number(
+      {"tuning_budget_ms", kThreads, "20000", "How long the ways to run one model are timed."}, "MS", 1,
+      3'600'000, [](AppOptions& o, std::int64_t n) { o.tuning_budget = std::chrono::milliseconds(n); }));
+  rows.push_back(
+      Text({"tuning_folder", kThreads, "",
+            "Where results of tuning are kept, so that the next start needs none. Empty: .tuning in the "
+            "model store."},
+           "DIR", [](AppOptions& o, std::string_view text) { o.tuning_folder = text; }));
   rows.push_back(Number({"management_threads", kThreads, "2", "Management calls that run at the same time."},
                         "N", 1, 64,
                         [](AppOptions& o, std::int64_t n) { o.management_threads = static_cast<int>(n); }));

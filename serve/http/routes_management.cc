@@ -146,7 +146,7 @@ HttpReply Register(ManagementApi& api, const HttpRequest& request) {
   if (!parameters) return ErrorReply(parameters.error());
   parameters->WarnOfUnknown(
       request, {"url", "model_name", "handler", "runtime", "batch_size", "max_batch_delay", "initial_workers",
-                "synchronous", "response_timeout", "startup_timeout", "version", "input"});
+                "synchronous", "response_timeout", "startup_timeout", "version", "input", "batch"});
   Status status;
   std::optional<std::string> url;
   RegisterRequest call;
@@ -160,6 +160,7 @@ HttpReply Register(ManagementApi& api, const HttpRequest& request) {
   Take(parameters->Integer("response_timeout"), call.response_timeout_s, status);
   Take(parameters->Integer("startup_timeout"), call.startup_timeout_s, status);
   Take(parameters->All("input"), call.inputs, status);
+  Take(parameters->Text("batch"), call.batch, status);
   Take(parameters->Boolean("synchronous", true), call.synchronous, status);
   if (!status.ok()) return ErrorReply(status);
   if (!url) return ErrorReply(InvalidArgument("Parameter url is required."));

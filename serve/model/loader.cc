@@ -83,11 +83,12 @@ Status CheckOutputs(const std::vector<TensorSpec>& declared, const Output& outpu
 }  // namespace
 
 Loader::Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics,
-               std::filesystem::path unpack_folder, UnpackLimits limits)
+               std::filesystem::path unpack_folder, UnpackLimits limits, TunerOptions tuning)
     : factories_(std::move(factories)),
       metrics_(metrics),
       unpack_folder_(std::move(unpack_folder)),
-      limits_(limits) {}
+      limits_(limits),
+      tuner_(std::move(tuning)) {}
 
 Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
   const TimePoint start = SteadyClock::now();
@@ -139,16 +140,31 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   if (file.empty()) {
     return StepFailed(
         request, "read manifest", kManifestPath,
-        InvalidArgument("it names no serializedFile; pack the TorchScript file with --serialized-file"));
+        InvalidArgument("it names no serializedFile; pack the .pt or .pt2 file with --serialized-file"));
   }
   const auto factory =
       std::find_if(factories_.begin(), factories_.end(), [&](const auto& f) { return f->Accepts(file); });
   if (factory == factories_.end()) {
     return StepFailed(request, "load", file.filename().string(),
                       InvalidArgument("no runtime takes this kind of file; save the model as TorchScript "
-                                      "(torch.jit.save) with the ending .pt"));
+                                      "(torch.jit.save) with the ending .pt, or compile it to a package with "
+                                      "the ending .pt2 (torch._inductor.aoti_compile_and_package)"));
   }
-  Result<std::unique_ptr<Runtime>> runtime = (*factory)->Load(file, {request.options.intra_op_threads});
+  RuntimeOptions runtime_options;
+  runtime_options.inputs = info.inputs;
+  runtime_options.batch = request.batch.declared() ? request.batch : manifest.batch;
+  runtime_options.scratch = unpack_folder_;
+  info.artifact = file;
+  if (file.extension() == ".pt2") info.runtime = "aotinductor";
+  VersionOptions options = request.options;
+  if (const std::int64_t most = runtime_options.batch.max; most > 0 && options.scheduler.batch_size > most) {
+    LogInfo(
+        "model {} version {}: batch_size {} is lowered to {}, the most rows that the model is declared to "
+        "take",
+        info.name, info.version, options.scheduler.batch_size, most);
+    options.scheduler.batch_size = most;
+  }
+  Result<std::unique_ptr<Runtime>> runtime = (*factory)->Load(file, runtime_options);
   if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
 
   Result<std::unique_ptr<Handler>> handler =
@@ -172,10 +188,9 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   }
   info.checked_with = checked_with;
 
-  auto version =
-      std::make_shared<ModelVersion>(info, request.options, std::move(*runtime), std::move(*handler),
-                                     metrics_.ForModel(info.name, info.version),
-                                     archive.temporary ? archive.folder : std::filesystem::path());
+  auto version = std::make_shared<ModelVersion>(info, options, std::move(*runtime), std::move(*handler),
+                                                metrics_.ForModel(info.name, info.version),
+                                                archive.temporary ? archive.folder : std::filesystem::path());
   if (sample) {
     const std::string what = has_example ? manifest.example_input.file : "an input of the declared shape";
     const Result<Output> output = version->RunAlone(*sample);
@@ -185,8 +200,12 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
     }
     const Result<Response> rendered = version->handler().Render(*output, sample->hint);
     if (!rendered) return StepFailed(request, "check", what, rendered.error());
-    if (Status status = version->WarmUp(*sample); !status.ok())
+    // Tuning knows the times of all sizes in the end; until then the least will do.
+    const bool tuned = request.options.tuning != TuningMode::kOff;
+    if (Status status = tuned ? version->WarmUpBriefly(*sample) : version->WarmUp(*sample); !status.ok())
       return StepFailed(request, "warm up", what, status);
+    if (request.options.tuning == TuningMode::kLoad) tuner_.Tune(*version, *sample);
+    if (request.options.tuning == TuningMode::kBackground) tuner_.Enqueue(version, std::move(*sample));
   } else {
     LogWarning(
         "model {}: not checked with an input, for the archive brings no example and declares no input shape",

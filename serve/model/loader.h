@@ -10,6 +10,7 @@
 #include "model_store/archive/archive.h"
 #include "serve/base/status.h"
 #include "serve/model/model_version.h"
+#include "serve/model/tuner.h"
 #include "serve/runtime/runtime.h"
 #include "serve/telemetry/metrics.h"
 
@@ -17,12 +18,13 @@ namespace serve {
 
 /// What is to be loaded. nullopt: as the archive says.
 struct LoadRequest {
-  std::filesystem::path source;  // archive, folder or bare .pt
+  std::filesystem::path source;  // archive, folder or bare .pt or .pt2
   std::string url;               // what the caller named it; used in messages and shown in describe
   std::optional<std::string> name;
   std::optional<std::string> version;
   std::optional<std::string> handler;
   std::vector<TensorSpec> inputs;  // for a model whose archive declares none
+  BatchRange batch;                // likewise
   VersionOptions options;
   bool at_start = false;
   /// Asked once name and version are known, before anything is loaded: refuses a duplicate early. May be
@@ -41,9 +43,11 @@ class Loader {
  public:
   /// `metrics` is borrowed from the application. `unpack_folder` is where archives are unpacked.
   Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics,
-         std::filesystem::path unpack_folder, UnpackLimits limits);
+         std::filesystem::path unpack_folder, UnpackLimits limits, TunerOptions tuning = {});
 
   Result<ModelHandle> Load(const LoadRequest& request);
+  /// Gives up tuning, so that the process can end soon.
+  void StopTuning() { tuner_.Stop(); }
 
  private:
   Result<ModelHandle> LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,
@@ -53,6 +57,7 @@ class Loader {
   Metrics& metrics_;
   const std::filesystem::path unpack_folder_;
   const UnpackLimits limits_;
+  Tuner tuner_;
 };
 
 }  // namespace serve

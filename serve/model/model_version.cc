@@ -42,11 +42,12 @@ ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique
                            std::filesystem::path folder)
     : info_(std::move(info)),
       options_(options),
-      runtime_(std::move(runtime)),
       handler_(std::move(handler)),
       metrics_(std::move(metrics)),
       folder_(std::move(folder)),
-      queue_(info_.name, options_.scheduler, *metrics_) {}
+      queue_(info_.name, options_.scheduler, *metrics_),
+      runtime_(std::move(runtime)),
+      intra_op_threads_(std::max(1, options.intra_op_threads)) {}
 
 ModelVersion::~ModelVersion() {
   (void)Close(TimePoint::max());
@@ -97,13 +98,16 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
 }
 
 bool ModelVersion::RunsOnCaller() const {
-  const std::chrono::nanoseconds full = queue_.times().Predict(queue_.times().BestRows());
-  return full.count() > 0 && full <= options_.inline_limit && !workers_only_.load(std::memory_order_relaxed);
+  const std::chrono::nanoseconds alone = queue_.times().Predict(1);
+  return alone.count() > 0 && alone <= options_.inline_limit &&
+         !workers_only_.load(std::memory_order_relaxed);
 }
 
 bool ModelVersion::RunBorrowed() {
-  std::optional<Batch> batch = queue_.Borrow();
+  std::optional<Batch> batch = queue_.Borrow(options_.inline_limit);
   if (!batch) return false;
+  runtime()->PrepareThread(
+      1);  // a second thread would cost more than the batch, and spin beside the next one
   const std::chrono::nanoseconds start = ThreadTime();
   RunBatch(std::move(*batch));
   const std::chrono::nanoseconds took = ThreadTime() - start;
@@ -113,7 +117,7 @@ bool ModelVersion::RunBorrowed() {
         "model {} version {}: a batch took {} ms on an I/O thread; from now on it runs on workers only",
         info_.name, info_.version, took / std::chrono::milliseconds(1));
   }
-  return queue_.Return();
+  return queue_.Waits();
 }
 
 Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
@@ -129,11 +133,11 @@ Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hi
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
-  runtime_->PrepareThread();
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);
     Count(WorkerState::kBusy, 1);
+    runtime()->PrepareThread(intra_op_threads_.load(std::memory_order_relaxed));
     RunBatch(std::move(*batch));
     Count(WorkerState::kBusy, -1);
     Count(WorkerState::kReady, 1);
@@ -176,10 +180,10 @@ void ModelVersion::RunPart(std::span<Waiting> part) {
   }
 }
 
-Result<std::vector<Output>> ModelVersion::Compute(const std::vector<const Sample*>& samples) try {
+Result<std::vector<Output>> ModelVersion::Compute(const std::vector<const Sample*>& samples) const try {
   const Result<std::vector<Tensor>> inputs = handler_->Collate(samples);
   if (!inputs) return inputs.error();
-  const Result<RunOutputs> ran = runtime_->Run(*inputs);
+  const Result<RunOutputs> ran = runtime()->Run(*inputs);
   if (!ran) return ran.error();
   return handler_->Split(ran->tensors, ran->names, samples);
 } catch (const std::exception& error) {  // a worker survives whatever a handler or runtime forgot to catch
@@ -187,19 +191,84 @@ Result<std::vector<Output>> ModelVersion::Compute(const std::vector<const Sample
 }
 
 Result<Output> ModelVersion::RunAlone(const Sample& sample) {
-  runtime_->PrepareThread();
+  runtime()->PrepareThread(intra_op_threads_);
   Result<std::vector<Output>> outputs = Compute({&sample});
   if (!outputs) return outputs.error();
   return std::move(outputs->front());
 }
 
-Status ModelVersion::WarmUp(const Sample& sample) {
-  runtime_->PrepareThread();
-  // From large to small: the sizes that a full queue forms first are the slow ones.
+std::shared_ptr<Runtime> ModelVersion::runtime() const {
+  std::lock_guard lock(runtime_mutex_);
+  return runtime_;
+}
+
+void ModelVersion::Use(const SearchResult& choice) {
+  std::vector<std::int64_t> sizes;
+  for (const auto& [rows, took] : choice.times) {
+    queue_.times().Learn(rows, took);
+    if (choice.runtime->WantsSpecializedShapes()) sizes.push_back(rows);
+  }
+  queue_.SetSizes(std::move(sizes));
+  intra_op_threads_ = choice.threads;
+  std::shared_ptr<Runtime> old = choice.runtime;
+  {
+    std::lock_guard lock(runtime_mutex_);
+    runtime_.swap(old);
+  }
+}
+
+void ModelVersion::SetTuning(nlohmann::ordered_json report) {
+  std::lock_guard lock(runtime_mutex_);
+  tuning_ = std::move(report);
+}
+
+nlohmann::ordered_json ModelVersion::tuning() const {
+  std::lock_guard lock(runtime_mutex_);
+  return tuning_;
+}
+
+std::vector<std::int64_t> ModelVersion::SizesToForm() const {
   std::vector<std::int64_t> sizes{1};
   while (sizes.back() * 2 <= options_.scheduler.batch_size) sizes.push_back(sizes.back() * 2);
   if (sizes.back() != options_.scheduler.batch_size) sizes.push_back(options_.scheduler.batch_size);
-  for (const std::int64_t size : sizes) {
+  return sizes;
+}
+
+Result<std::vector<SizedBatch>> ModelVersion::Batches(const Sample& sample) const {
+  std::vector<SizedBatch> batches;
+  for (const std::int64_t size : SizesToForm()) {
+    const auto count = static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1));
+    const auto rows = static_cast<std::int64_t>(count) * sample.rows;
+    if (!batches.empty() && batches.back().rows == rows) continue;
+    Result<std::vector<Tensor>> inputs = handler_->Collate(std::vector<const Sample*>(count, &sample));
+    if (!inputs) return inputs.error();
+    batches.push_back({rows, std::move(*inputs)});
+  }
+  return batches;
+}
+
+Status ModelVersion::WarmUpBriefly(const Sample& sample) {
+  runtime()->PrepareThread(intra_op_threads_);
+  SteadyClock::duration took{};
+  for (int pass = 0; pass < 2 && took < std::chrono::milliseconds(5);
+       ++pass) {  // the first one of a small model is no measure
+    const TimePoint start = SteadyClock::now();
+    if (const auto outputs = Compute({&sample}); !outputs) return outputs.error();
+    took = SteadyClock::now() - start;
+  }
+  queue_.times().Learn(sample.rows, took);
+  if (options_.scheduler.batch_size < 2 * sample.rows) return {};
+  if (const auto outputs = Compute({&sample, &sample}); !outputs) {
+    return {outputs.error().code,
+            fmt::format("a batch of 2 fails: {} (batch_size {} needs a model that takes several rows)",
+                        outputs.error().message, options_.scheduler.batch_size)};
+  }
+  return {};
+}
+
+Status ModelVersion::WarmUp(const Sample& sample) {
+  runtime()->PrepareThread(intra_op_threads_);
+  for (const std::int64_t size : SizesToForm()) {
     const std::vector<const Sample*> samples(
         static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1)), &sample);
     for (int pass = 0; pass < options_.warmup_passes; ++pass) {
@@ -261,6 +330,7 @@ void ModelVersion::Scale(int min, int max, bool wait) {
 }
 
 bool ModelVersion::Close(TimePoint deadline) {
+  closing_ = true;
   queue_.Close();
   std::unique_lock lock(mutex_);
   const auto all_done = [&] {

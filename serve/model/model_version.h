@@ -18,6 +18,7 @@
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
 #include "serve/model/options.h"
+#include "serve/model/variant_search.h"
 #include "serve/request/request.h"
 #include "serve/runtime/runtime.h"
 #include "serve/scheduler/batch_queue.h"
@@ -32,6 +33,7 @@ struct VersionInfo {
   std::string url;      // as given at registration
   std::string handler;  // `tensor`, `text_classifier`
   std::string runtime = "torchscript";
+  std::filesystem::path artifact;  // the model file
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   nlohmann::ordered_json lineage;  // null when the archive brings none
@@ -90,9 +92,19 @@ class ModelVersion {
 
   /// Runs one sample on the calling thread, outside the queue: the sanity check and warm-up.
   Result<Output> RunAlone(const Sample& sample);
-  /// Runs batches of the sizes that the queue will form until libtorch has optimised for them, and teaches
-  /// the queue their times.
+  /// Runs batches of the sizes that the queue will form, and teaches the queue their times.
   Status WarmUp(const Sample& sample);
+  /// The least that traffic needs: the time of one sample, and that several can share a batch.
+  Status WarmUpBriefly(const Sample& sample);
+
+  /// How the model is run from the next batch on.
+  void Use(const SearchResult& choice);
+  [[nodiscard]] std::shared_ptr<Runtime> runtime() const;
+  /// The batches that the queue forms, made of `sample`: 1, 2, 4, … rows up to batch_size.
+  [[nodiscard]] Result<std::vector<SizedBatch>> Batches(const Sample& sample) const;
+  void SetTuning(nlohmann::ordered_json report);
+  [[nodiscard]] nlohmann::ordered_json tuning() const;
+  [[nodiscard]] bool closing() const { return closing_.load(std::memory_order_relaxed); }
 
   /// Starts or stops workers so that between `min` and `max` of them run. Workers share the loaded weights,
   /// so starting takes no time; `wait`: return only when surplus workers have finished their last batch.
@@ -118,8 +130,9 @@ class ModelVersion {
   void RunWorker(Worker& worker, const std::stop_token& stop);
   void RunBatch(Batch batch);
   bool RunsOnCaller() const;
+  [[nodiscard]] std::vector<std::int64_t> SizesToForm() const;
   void RunPart(std::span<Waiting> part);
-  Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples);
+  Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples) const;
   void Count(WorkerState state, std::int64_t amount) {
     metrics_->workers[static_cast<std::size_t>(state)].Add(amount);
   }
@@ -127,12 +140,17 @@ class ModelVersion {
 
   const VersionInfo info_;
   const VersionOptions options_;
-  const std::unique_ptr<Runtime> runtime_;
   const std::unique_ptr<Handler> handler_;
   const std::shared_ptr<ModelMetrics> metrics_;
   const std::filesystem::path folder_;
   std::chrono::milliseconds load_time_{0};
   BatchQueue queue_;
+
+  mutable std::mutex runtime_mutex_;  // guards the next two; held for a copy only
+  std::shared_ptr<Runtime> runtime_;
+  nlohmann::ordered_json tuning_;
+  std::atomic<int> intra_op_threads_;
+  std::atomic<bool> closing_{false};
 
   std::atomic<bool> workers_only_{false};  // a batch on a caller's thread took too long: never again
   std::atomic<int> min_workers_{0};

@@ -1,10 +1,19 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 
+#include "serve/runtime/runtime.h"
 #include "serve/scheduler/options.h"
 
 namespace serve {
+
+enum class TuningMode : std::uint8_t {
+  kOff,         // the module as it was saved
+  kLoad,        // a version is ready once its fastest way to run was found
+  kBackground,  // it answers as saved meanwhile
+};
 
 /// Knobs of one model version.
 struct VersionOptions {
@@ -14,11 +23,21 @@ struct VersionOptions {
   int min_workers = 0;
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
-  /// A full batch that takes no longer runs on the I/O thread that read its requests: for a small model two
-  /// changes of threads cost more than the model. A version of which one batch ever takes much longer there
-  /// (its time depends on what is in the input) goes back to worker threads for good. 0: always on workers.
-  std::chrono::microseconds inline_limit{200};
-  int warmup_passes = 3;  // per batch size; TorchScript optimises in its first calls
+  /// A batch that takes no longer runs on the I/O thread that read its requests: two changes of threads would
+  /// cost more than it. A version of which one batch ever takes much longer there (its time depends on what
+  /// is in the input) goes back to worker threads for good. 0: always on workers.
+  std::chrono::microseconds inline_limit{150};
+  TuningMode tuning = TuningMode::kBackground;
+  Precision precision = Precision::kFloat32;
+  bool workers_planned = false;  // nobody asked for a number of workers or threads: tuning may choose it
+  int warmup_passes = 3;         // per batch size; TorchScript optimises in its first calls
+};
+
+/// Knobs of tuning that all versions share.
+struct TunerOptions {
+  std::chrono::milliseconds budget{20'000};  // of one version; a round that has begun is finished
+  std::filesystem::path folder;              // where results are kept; empty: nowhere
+  int cpus = 1;                              // that this process may use
 };
 
 }  // namespace serve

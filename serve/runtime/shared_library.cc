@@ -23,9 +23,11 @@ SharedLibraryFactory::Opened SharedLibraryFactory::Open(const std::string& libra
       reasons += fmt::format("{}{}", reasons.empty() ? "" : "; ", dlerror());
       continue;
     }
-    const auto make = reinterpret_cast<MakeRuntimeFactory>(dlsym(handle, kRuntimeEntry));
+    const auto make = reinterpret_cast<MakeRuntimeFactories>(dlsym(handle, kRuntimeEntry));
     if (make == nullptr) return Internal(fmt::format("{} is no runtime library", path.string()));
-    return std::shared_ptr<RuntimeFactory>(make());
+    auto factories = std::make_shared<RuntimeFactories>();
+    make(factories.get());
+    return factories;
   }
   return Internal(fmt::format("cannot load the runtime library {}: {}", library, reasons));
 }
@@ -38,7 +40,10 @@ Result<std::unique_ptr<Runtime>> SharedLibraryFactory::Load(const std::filesyste
                                                             const RuntimeOptions& options) {
   const Opened& opened = opened_.get();
   if (!opened) return opened.error();
-  return (*opened)->Load(file, options);
+  for (const auto& factory : **opened) {
+    if (factory->Accepts(file)) return factory->Load(file, options);
+  }
+  return InvalidArgument(fmt::format("no runtime takes the ending {}", file.extension().string()));
 }
 
 }  // namespace serve

@@ -76,7 +76,7 @@ std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
     const TimePoint now = SteadyClock::now();
     std::vector<Waiting> dead;
     Decision decision;
-    if (idle_ > borrowed_) decision = Decide(now, dead);
+    decision = Decide(now, dead);
     if (decision.batch) {
       --idle_;
       lock.unlock();
@@ -103,17 +103,17 @@ std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
   return std::nullopt;
 }
 
-std::optional<Batch> BatchQueue::Borrow() {
+std::optional<Batch> BatchQueue::Borrow(std::chrono::nanoseconds limit) {
   std::vector<Waiting> dead;
   Decision decision;
   const TimePoint now = SteadyClock::now();
   bool left_to_workers = false;
   {
     std::lock_guard lock(mutex_);
-    if (idle_ > borrowed_) decision = Decide(now, dead);
-    if (decision.batch) {
-      ++borrowed_;
-    } else if (depth_ > 0) {  // all workers are busy, or it pays to wait for company
+    const auto rows = std::min(static_cast<std::int64_t>(depth_), times_.BestRows());
+    if (idle_ > 0 && times_.Predict(rows) <= limit) decision = Decide(now, dead);
+    if (!decision.batch &&
+        depth_ > 0) {  // too long here, all workers are busy, or it pays to wait for company
       left_to_workers = true;
       ++changes_;
     }
@@ -122,17 +122,6 @@ std::optional<Batch> BatchQueue::Borrow() {
   AnswerDead(std::move(dead));
   if (decision.batch) CountBatch(*decision.batch, now);
   return std::move(decision.batch);
-}
-
-bool BatchQueue::Return() {
-  std::lock_guard lock(mutex_);
-  --borrowed_;
-  if (depth_ == 0 && !closed_) return false;
-  if (idle_ <= borrowed_ + 1 || closed_) {  // a worker may have kept still for this slot
-    ++changes_;
-    pushed_.notify_one();
-  }
-  return depth_ > 0;
 }
 
 BatchQueue::Decision BatchQueue::TryPop(TimePoint now) {
@@ -185,6 +174,7 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
     }
   }
 
+  if (!sizes_.empty()) FitSize(choice);
   Batch batch;
   bool delay_over = false;
   if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut &&
@@ -217,6 +207,23 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (held_since_) batch.held = now - *std::exchange(held_since_, std::nullopt);
   decision.batch = std::move(batch);
   return decision;
+}
+
+/// Leaves the last requests of the choice waiting until its rows are a size that the model was compiled for.
+void BatchQueue::FitSize(Choice& choice) const {
+  const auto next = std::upper_bound(sizes_.begin(), sizes_.end(), choice.rows);
+  if (next == sizes_.begin()) return;
+  const std::int64_t wanted = *std::prev(next);
+  for (std::size_t klass = choice.picks.size(); klass-- > 0;) {
+    auto& picks = choice.picks[klass];
+    for (std::size_t i = picks.size(); i-- > 0 && choice.rows > wanted;) {
+      const std::int64_t rows = waiting_[klass][picks[i].index].sample.rows;
+      if (picks[i].dead || choice.requests == 1 || choice.rows - rows < wanted) continue;
+      picks.erase(picks.begin() + static_cast<std::ptrdiff_t>(i));
+      --choice.requests;
+      choice.rows -= rows;
+    }
+  }
 }
 
 void BatchQueue::TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead) {
@@ -293,6 +300,11 @@ void BatchQueue::CountBatch(const Batch& batch, TimePoint now) {
     metrics_.queue.Observe(std::chrono::duration<double>(waited).count());
     metrics_.queue_nanos.Add(static_cast<std::uint64_t>(waited.count()));
   }
+}
+
+void BatchQueue::SetSizes(std::vector<std::int64_t> sizes) {
+  std::lock_guard lock(mutex_);
+  sizes_ = std::move(sizes);
 }
 
 void BatchQueue::Close() {

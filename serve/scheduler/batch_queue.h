@@ -66,13 +66,13 @@ class BatchQueue {
   std::optional<Batch> PopBatch(const std::stop_token& stop);
   void Wake();
 
-  /// A batch for a thread that is no worker and stands in for an idle one, so that a small model costs no
-  /// change of threads; never more at once than there are idle workers, which keep still meanwhile. Whoever
-  /// got a batch calls Return() after it ran. nullopt: nothing to run here; what waits is left to the
-  /// workers, who are woken for it.
-  std::optional<Batch> Borrow();
-  /// True: more requests wait, and the caller should Borrow() again soon.
-  bool Return();
+  /// A batch for a thread that is no worker and spares an idle one the work, so that a small model costs no
+  /// change of threads. nullopt: nothing to run here; what waits is left to the workers, who are woken for
+  /// it: all of them are busy, or a batch of all that waits would take longer than `limit`. Whoever ran a
+  /// batch asks Waits() after it.
+  std::optional<Batch> Borrow(std::chrono::nanoseconds limit);
+  /// Whether requests wait: the caller of Borrow() should soon call it again.
+  [[nodiscard]] bool Waits() const { return Depth() > 0; }
 
   /// What PopBatch does at time `now`, without waiting: a batch, or the time to ask again (max(): when
   /// something is pushed). Tests bring their own time.
@@ -87,6 +87,10 @@ class BatchQueue {
     unfinished_.fetch_sub(static_cast<std::int64_t>(answered), std::memory_order_relaxed);
   }
 
+  /// From now on batches are formed with these numbers of rows where possible (ascending; empty: with any):
+  /// the model was compiled for them.
+  void SetSizes(std::vector<std::int64_t> sizes);
+
   /// Refuses new requests; what waits is still popped.
   void Close();
   /// Answers everything that still waits with `status`.
@@ -100,6 +104,7 @@ class BatchQueue {
  private:
   struct Choice;
   Decision Decide(TimePoint now, std::vector<Waiting>& dead);
+  void FitSize(Choice& choice) const;
   void TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead);
   void SweepDead(TimePoint now, std::vector<Waiting>& dead);
   void NotePeak(TimePoint now);
@@ -117,8 +122,8 @@ class BatchQueue {
   std::array<std::deque<Waiting>, kPriorities> waiting_;
   std::size_t depth_ = 0;
   bool closed_ = false;
+  std::vector<std::int64_t> sizes_;
   int idle_ = 0;                         // workers inside PopBatch
-  int borrowed_ = 0;                     // of which so many are stood in for
   std::uint64_t changes_ = 0;            // pushes, wakes, close: what a sleeping worker looks at
   std::optional<TimePoint> held_since_;  // since when the leader is kept waiting for company
   // Recent concurrency: the most requests that were unfinished at once, in this window and the one before.

@@ -33,6 +33,13 @@ void BatchTimes::Record(std::int64_t rows, std::chrono::nanoseconds took) {
   if (cells_.size() > 1) UpdateBest();
 }
 
+void BatchTimes::Learn(std::int64_t rows, std::chrono::nanoseconds took) {
+  Cell& cell = cells_[std::min(CellOf(rows), cells_.size() - 1)];
+  cell.nanos_per_row.store(took.count() / std::max<std::int64_t>(rows, 1), std::memory_order_relaxed);
+  cell.seen.store(kTrusted, std::memory_order_relaxed);
+  if (cells_.size() > 1) UpdateBest();
+}
+
 std::chrono::nanoseconds BatchTimes::Predict(std::int64_t rows) const {
   for (std::size_t i = std::min(CellOf(rows), cells_.size() - 1) + 1; i-- > 0;) {
     if (cells_[i].seen.load(std::memory_order_relaxed) > 0) {

@@ -15,6 +15,8 @@ class BatchTimes {
   explicit BatchTimes(std::int64_t batch_size);
 
   void Record(std::int64_t rows, std::chrono::nanoseconds took);
+  /// Replaces what was known of this size: the model runs in another way from now on.
+  void Learn(std::int64_t rows, std::chrono::nanoseconds took);
   /// Zero when nothing near `rows` has been seen.
   [[nodiscard]] std::chrono::nanoseconds Predict(std::int64_t rows) const;
   /// The largest size up to batch_size whose time per row is no worse than that of batch 1 (with 10 % slack

@@ -61,7 +61,7 @@ struct CreateArguments {
   CreateOptions options;
   std::string serialized_file, model_file, requirements_file, config_file, example, lineage,
       export_path = ".";
-  std::string format = "default";
+  std::string format = "default", batch;
   std::vector<std::string> extra_files, inputs, outputs;
 };
 
@@ -72,6 +72,14 @@ Status ReadSpecs(const std::vector<std::string>& texts, std::string_view flag,
     if (!spec) return InvalidArgument(fmt::format("--{} {}: {}", flag, text, spec.error().message));
     specs.push_back(*std::move(spec));
   }
+  return {};
+}
+
+Status ReadBatch(const std::string& text, BatchRange& batch) {
+  if (text.empty()) return {};
+  const Result<BatchRange> range = ParseBatchRange(text);
+  if (!range) return InvalidArgument(fmt::format("--batch {}: {}", text, range.error().message));
+  batch = *range;
   return {};
 }
 
@@ -124,7 +132,7 @@ int RunCreate(CreateArguments& typed, const Console& console) {
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),
-        ReadLineage(typed.lineage, options.lineage)}) {
+        ReadBatch(typed.batch, options.batch), ReadLineage(typed.lineage, options.lineage)}) {
     if (!status.ok()) return console.Fail(status);
   }
   const Result<CreatedArchive> created = CreateArchive(options);
@@ -153,6 +161,7 @@ std::string Summary(const UnpackedArchive& archive) {
   line("archiver", manifest.archiver_version);
   for (const TensorSpec& spec : manifest.inputs) line("input", SpecText(spec));
   for (const TensorSpec& spec : manifest.outputs) line("output", SpecText(spec));
+  if (manifest.batch.declared()) line("batch", BatchText(manifest.batch));
   if (!manifest.example_input.file.empty()) {
     line("example", fmt::format("{} ({})", manifest.example_input.file, manifest.example_input.content_type));
   }
@@ -263,6 +272,9 @@ void AddCreate(CLI::App& archive, const Console& console, int& exit_code) {
       ->allow_extra_args(false);
   create->add_option("--output", typed->outputs, "Declares an output, in the same form; repeat")
       ->allow_extra_args(false);
+  create->add_option(
+      "--batch", typed->batch,
+      "Rows that one call of the model takes: 1..64, or 8 for no other number; a .pt2 needs it");
   create->add_option("--example", typed->example, "A file with one request; registering runs it as a check");
   create->add_option("--lineage", typed->lineage, "JSON file: where the model comes from");
   create->footer(

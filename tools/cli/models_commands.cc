@@ -93,6 +93,16 @@ std::string SpecLine(const Json& spec) {
   return fmt::format("{}:{}:[{}]", Field(spec, "name"), Field(spec, "dtype"), shape);
 }
 
+/// What tuning chose: `optimized, 1 worker(s) x 2 thread(s) (done)`.
+std::string TuningLine(const Json& tuning) {
+  if (!tuning.contains("variant") || !tuning.contains("threads")) {
+    const std::string reason = Field(tuning, "reason");
+    return Field(tuning, "state") + (reason.empty() ? "" : ": " + reason);
+  }
+  return fmt::format("{}, {} worker(s) x {} thread(s) ({})", Field(tuning, "variant"),
+                     Field(tuning, "workers"), Field(tuning, "threads"), Field(tuning, "state"));
+}
+
 /// One version of a model, as readable lines: what people look for first, then whatever else the server
 /// tells.
 std::string Description(const Json& version) {
@@ -125,6 +135,8 @@ std::string Description(const Json& version) {
       std::string specs;
       for (const Json& spec : value) specs += (specs.empty() ? "" : " ") + SpecLine(spec);
       lines.push_back({key, specs.empty() ? "not declared" : specs});
+    } else if (key == "tuning" && value.is_object()) {
+      lines.push_back({key, TuningLine(value)});
     } else {
       lines.push_back({key, Text(value)});
     }
@@ -160,6 +172,7 @@ struct RegisterArguments {
   int initial_workers = 1;
   std::optional<int> response_timeout;
   std::vector<std::string> inputs;
+  std::string batch;
   bool asynchronous = false;
 };
 
@@ -179,6 +192,7 @@ int RunRegister(const ApiClient& client, const RegisterArguments& typed) {
   put_number("initial_workers", typed.initial_workers);
   put_number("response_timeout", typed.response_timeout);
   for (const std::string& input : typed.inputs) query.emplace_back("input", input);
+  put("batch", typed.batch);
   query.emplace_back("synchronous", typed.asynchronous ? "false" : "true");
 
   std::error_code error;
@@ -218,6 +232,35 @@ std::shared_ptr<NameArguments> AddName(CLI::App* command) {
   return typed;
 }
 
+/// The ways to run a version that were timed, and the one that was taken.
+int RunTune(const ApiClient& client, const ModelName& name) {
+  const Result<HttpAnswer> answer = client.Management("GET", ApiPath({"models", name.model, name.version}));
+  if (!answer || answer->status != 200) return client.PrintStatus(answer);
+  const Json body = Json::parse(answer->body, nullptr, false);
+  if (!body.is_array() || body.empty() || !body[0].is_object()) return UnexpectedAnswer(client, *answer);
+  const Json tuning = body[0].value("tuning", Json::object());
+  if (client.json()) {
+    client.out() << tuning.dump(2) << '\n';
+    return kToolDone;
+  }
+  if (tuning.empty()) {
+    client.out() << "not tuned (tuning=off, or there is no sample to time it with)\n";
+    return kToolDone;
+  }
+  std::vector<std::vector<std::string>> rows{{"VARIANT", "WORKERS", "THREADS", "ROWS/S", "DIFFERENCE", ""}};
+  for (const Json& trial : tuning.value("trials", Json::array())) {
+    const bool chosen = Field(trial, "variant") == Field(tuning, "variant") &&
+                        Field(trial, "workers") == Field(tuning, "workers") &&
+                        Field(trial, "threads") == Field(tuning, "threads");
+    rows.push_back({Field(trial, "variant"), Field(trial, "workers"), Field(trial, "threads"),
+                    Field(trial, "rowsPerSecond"), Field(trial, "maxDifference"),
+                    chosen ? "<- taken" : Field(trial, "refused")});
+  }
+  client.out() << TuningLine(tuning) << '\n';
+  if (rows.size() > 1) client.out() << Table(rows);
+  return kToolDone;
+}
+
 void AddRegister(CLI::App& models, const ApiClient& client, int& exit_code) {
   CLI::App* command = models.add_subcommand("register", "Load a model from the server's model store");
   auto typed = std::make_shared<RegisterArguments>();
@@ -240,6 +283,9 @@ void AddRegister(CLI::App& models, const ApiClient& client, int& exit_code) {
       ->add_option("--input", typed->inputs,
                    "Declares an input: name:dtype:[shape without the batch]; repeat")
       ->allow_extra_args(false);
+  command->add_option(
+      "--batch", typed->batch,
+      "Rows that one call of the model takes: 1..64, or 8 for no other number; a .pt2 needs it");
   command->add_flag("--async", typed->asynchronous, "Do not wait until the workers are ready");
   command->footer("Example:\n  flambeau models register news.mar --initial-workers 2 --batch-size 8");
   command->callback([typed, &client, &exit_code] { exit_code = RunRegister(client, *typed); });
@@ -286,6 +332,15 @@ void AddModelsCommands(CLI::App& app, const ApiClient& client, int& exit_code) {
   describe->callback([=, &client, &exit_code] {
     Result<ModelName> name = ParseModelName(described->name, *all ? "all" : described->version);
     exit_code = name ? RunDescribe(client, *name) : client.Fail(name.error());
+  });
+
+  CLI::App* tune =
+      models->add_subcommand("tune", "Show how a model is run, and how fast the other ways were");
+  const auto tuned = AddName(tune);
+  tune->footer("Example:\n  flambeau models tune news\n  flambeau models tune news:1.0 --json");
+  tune->callback([=, &client, &exit_code] {
+    const Result<ModelName> name = ParseModelName(tuned->name, tuned->version);
+    exit_code = name ? RunTune(client, *name) : client.Fail(name.error());
   });
 
   AddRegister(*models, client, exit_code);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 namespace serve {
@@ -66,6 +67,13 @@ at::Tensor Borrow(const Tensor& tensor) {
   return at::from_blob(
       tensor.data.get(), tensor.shape, [keep = tensor.data](void*) {},
       at::TensorOptions().dtype(ToTorch(tensor.dtype)));
+}
+
+void UseThreads(int threads) {
+  thread_local int current = 0;
+  if (current == threads) return;
+  at::set_num_threads(threads);
+  current = threads;
 }
 
 Result<RunOutputs> Unpack(const c10::IValue& value) {

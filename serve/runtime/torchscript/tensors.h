@@ -22,6 +22,9 @@ at::Tensor Borrow(const Tensor& tensor);
 /// Errors: kPredictionFailed that says what it answered instead.
 Result<RunOutputs> Unpack(const c10::IValue& value);
 
+/// Threads that libtorch may use inside an operator that the calling thread runs.
+void UseThreads(int threads);
+
 /// kPredictionFailed with "Prediction failed: " before the message.
 Status Failed(std::string message);
 

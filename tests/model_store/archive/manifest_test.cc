@@ -40,11 +40,20 @@ TEST(ManifestTest, EverythingSurvivesARoundTrip) {
   manifest.files = {{"model.pt", {std::string(64, 'a'), 1ULL << 40}}, {"sub/x", {std::string(64, '0'), 0}}};
   manifest.inputs = {{"x", DType::kFloat32, {3, -1}}, {"scalar", DType::kInt64, {}}};
   manifest.outputs = {{"y", DType::kBool, {-1}}};
+  manifest.batch = {1, 64};
   manifest.example_input = {"example.json", "application/json"};
   manifest.lineage = {{"seed", 7}, {"data", {{"sha256", "ff"}}}};
   const Result<Manifest> again = ParseManifest(ManifestText(manifest));
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(*again, manifest);
+}
+
+TEST(ManifestTest, ABatchThatIsNoRangeIsRefused) {
+  for (const char* batch : {"8", "{}", R"({"min": 0, "max": 4})", R"({"min": 5, "max": 4})",
+                            R"({"min": "1", "max": 4})", R"({"min": 1, "max": 100001})"}) {
+    EXPECT_THAT(ErrorOf(WithOurs(R"({"batch": )" + std::string(batch) + "}")), HasSubstr("flambeau.batch"))
+        << batch;
+  }
 }
 
 TEST(ManifestTest, ATextOfTorchServeKeepsItsLayout) {

@@ -72,6 +72,22 @@ TEST(TensorSpecTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(ErrorOf("ids:int64:[3:4]"), HasSubstr("'3:4' is no size"));
 }
 
+TEST(BatchRangeTest, ARangeAndOneNumberAreReadAndWrittenBack) {
+  EXPECT_EQ(*ParseBatchRange("1..64"), (BatchRange{1, 64}));
+  EXPECT_EQ(*ParseBatchRange("8"), (BatchRange{8, 8}));
+  for (const std::string text : {"1..64", "8", "100000"}) EXPECT_EQ(BatchText(*ParseBatchRange(text)), text);
+  EXPECT_FALSE(BatchRange{}.declared());
+}
+
+TEST(BatchRangeTest, WhatIsNoRangeIsRefused) {
+  for (const char* text : {"", "0", "0..4", "5..4", "-1..4", "..", "1..", "..4", "1..2..3", "1...4", "1-4",
+                           "1..4 ", "x", "100001", "99999999999999999999"}) {
+    const Result<BatchRange> range = ParseBatchRange(text);
+    ASSERT_FALSE(range) << text;
+    EXPECT_THAT(range.error().message, HasSubstr("is no range of batch sizes"));
+  }
+}
+
 TEST(TensorSpecTest, ShapesThatOverflowAreRefused) {
   EXPECT_THAT(ErrorOf("x:float32:[4611686018427387904,4]"), HasSubstr("more than"));
   EXPECT_THAT(ErrorOf("x:float32:[65536,65537]"), HasSubstr("more than"));

@@ -40,9 +40,9 @@ class ArchiveCommandsTest : public testing::Test {
 };
 
 TEST_F(ArchiveCommandsTest, CreateInspectVerifyExtract) {
-  const ToolRun created =
-      Tool(CreateArgs({"--input", "x:float32:[3,-1]", "--input", "ids:int64:[]", "--output", "y:float32:[2]",
-                       "--extra-files", At("a.txt") + "," + At("b.txt"), "--example", At("c.json")}));
+  const ToolRun created = Tool(CreateArgs({"--input", "x:float32:[3,-1]", "--input", "ids:int64:[]",
+                                           "--output", "y:float32:[2]", "--batch", "1..64", "--extra-files",
+                                           At("a.txt") + "," + At("b.txt"), "--example", At("c.json")}));
   ASSERT_EQ(created.code, kToolDone) << created.err;
   const std::string path = At("store/mlp.mar");
   const Result<FileDigest> digest = DigestFile(path);
@@ -59,6 +59,7 @@ TEST_F(ArchiveCommandsTest, CreateInspectVerifyExtract) {
   const auto manifest = nlohmann::json::parse(json.out);
   EXPECT_EQ(manifest["model"]["modelName"], "mlp");
   EXPECT_EQ(manifest["flambeau"]["inputs"].size(), 2U);
+  EXPECT_EQ(manifest["flambeau"]["batch"], (nlohmann::json{{"min", 1}, {"max", 64}}));
 
   const ToolRun verified = Tool({"archive", "verify", path});
   EXPECT_EQ(verified.code, kToolDone) << verified.err;

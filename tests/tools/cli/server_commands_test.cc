@@ -124,7 +124,9 @@ TEST_F(ServerCommandsTest, RegisterSendsItsParameters) {
                            "--input",
                            "x:float32:[3,-1]",
                            "--input",
-                           "y:int64:[]"});
+                           "y:int64:[]",
+                           "--batch",
+                           "1..64"});
   EXPECT_EQ(run.code, kToolDone) << run.err;
   EXPECT_EQ(run.out, "done \"well\"\n");
   EXPECT_EQ(
@@ -132,7 +134,7 @@ TEST_F(ServerCommandsTest, RegisterSendsItsParameters) {
       "POST "
       "/models?url=my%20model.mar&model_name=m&version=2.0&handler=tensor&batch_size=4&max_batch_delay=10"
       "&initial_workers=2&response_timeout=30&input=x%3Afloat32%3A%5B3%2C-1%5D&input=y%3Aint64%3A%5B%5D"
-      "&synchronous=true");
+      "&batch=1..64&synchronous=true");
   Run({"models", "register", "m.mar", "--async"});
   EXPECT_EQ(LastLine(), "POST /models?url=m.mar&initial_workers=1&synchronous=false");
 }
