@@ -66,7 +66,12 @@ Server::~Server() {
 
 void Server::RemoveUnpackedFiles() {
   std::error_code error;
-  if (!unpack_folder_.empty()) fs::remove_all(unpack_folder_, error);
+  if (unpack_folder_.empty()) return;
+  // A model that is still being unpacked would put files into the folder while it is emptied: it finds none.
+  const fs::path removed = unpack_folder_.string() + ".removed";
+  fs::rename(unpack_folder_, removed, error);
+  fs::remove_all(removed, error);
+  fs::remove_all(unpack_folder_, error);
 }
 
 Status Server::Start() {
