@@ -27,6 +27,8 @@ void StopLogging();
 void LogLine(LogLevel level, std::string_view text);
 /// Writes one finished line of the access log (text or JSON is the caller's choice by AccessLogFormat()).
 void AccessLogLine(std::string_view line);
+/// Many finished lines at once, each with its newline: they cost one hand-over to the writer.
+void AccessLogLines(std::string_view lines);
 bool AccessLogEnabled();
 LogFormat CurrentLogFormat();
 bool LogEnabled(LogLevel level);

@@ -11,7 +11,11 @@
 namespace serve {
 namespace {
 
-using Line = fmt::memory_buffer;  // on the stack up to 500 bytes
+using Line = fmt::memory_buffer;
+
+constexpr std::size_t kHandOverBytes = 4096;
+/// Lines of this thread that the writer does not have yet: waking it for each would cost more than the line.
+thread_local Line collected;
 
 void Append(Line& line, std::string_view text) { line.append(text.data(), text.data() + text.size()); }
 
@@ -99,9 +103,15 @@ std::string AccessLine(const AccessRecord& record, LogFormat format) {
 }
 
 void WriteAccessLog(const AccessRecord& record) {
-  Line line;
-  AppendLine(line, record, CurrentLogFormat());
-  AccessLogLine({line.data(), line.size()});
+  AppendLine(collected, record, CurrentLogFormat());
+  collected.push_back('\n');
+  if (collected.size() >= kHandOverBytes) FlushAccessLog();
+}
+
+void FlushAccessLog() {
+  if (collected.size() == 0) return;
+  AccessLogLines({collected.data(), collected.size()});
+  collected.clear();
 }
 
 }  // namespace serve

@@ -27,7 +27,10 @@ struct AccessRecord {
 /// The line for one request, text (TorchServe's form) or JSON. What the client chose is escaped: it can
 /// neither start a line nor end a quote.
 std::string AccessLine(const AccessRecord& record, LogFormat format);
-/// Hands it to the access log in the format that is set; for the hot path.
+/// Adds it to the calling thread's lines, in the format that is set; they go to the writer when 4 KB have
+/// come together.
 void WriteAccessLog(const AccessRecord& record);
+/// Hands over the calling thread's lines now: the loop does it in each sweep, so that no line waits long.
+void FlushAccessLog();
 
 }  // namespace serve

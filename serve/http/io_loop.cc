@@ -7,6 +7,7 @@
 
 #include <boost/asio/post.hpp>
 
+#include "serve/http/access_log.h"
 #include "serve/http/connection.h"
 #include "serve/http/reply_sender.h"
 
@@ -33,6 +34,7 @@ void IoLoop::Start(int number) {
     current_ = this;
     ScheduleSweep();
     context_.run();
+    FlushAccessLog();
     current_ = nullptr;
   });
 }
@@ -129,6 +131,7 @@ void IoLoop::ScheduleSweep() {
 
 void IoLoop::Sweep() {
   const TimePoint now = SteadyClock::now();
+  FlushAccessLog();
   // Held, because a connection that is woken may end, and take itself out of the list.
   std::vector<std::shared_ptr<Connection>> overdue;
   for (Connection* connection : connections_) {
