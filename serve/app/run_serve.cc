@@ -105,7 +105,8 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes)
       stopping.wait_for(std::chrono::milliseconds(0)) == std::future_status::ready && stopping.get();
   if (!complete) LogWarning("The grace period is over; requests that were still running were cut off.");
   const bool still_loading = loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
-  if (!complete || still_loading) {  // a destructor would wait for the model that still runs or loads
+  // A destructor would wait for a model that still runs, loads or is timed.
+  if (!complete || still_loading || server->Tuning()) {
     server->RemoveUnpackedFiles();
     EndNow(complete ? 0 : 1);
   }

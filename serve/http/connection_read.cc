@@ -1,6 +1,7 @@
 // The reading half of a connection: header, body, and what is wrong with them.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -159,7 +160,11 @@ Connection::Awaitable<Connection::Got> Connection::ReadBody() {
   const asio::mutable_buffer rest(request_.body.data() + have, length - have);
   boost::system::error_code error;
   auto token = asio::redirect_error(kAwait, error);
-  const std::size_t read = co_await asio::async_read(socket_, rest, token);
+  // As much as the socket has: Asio by itself asks for 64 KB at a time.
+  const auto everything = [](const boost::system::error_code& failed, std::size_t) {
+    return failed ? 0 : std::numeric_limits<std::size_t>::max();
+  };
+  const std::size_t read = co_await asio::async_read(socket_, rest, everything, token);
   bytes_in_ += have + read;
   if (closing_) co_return Got::kNothing;
   if (error) {

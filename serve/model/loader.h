@@ -48,6 +48,7 @@ class Loader {
   Result<ModelHandle> Load(const LoadRequest& request);
   /// Gives up tuning, so that the process can end soon.
   void StopTuning() { tuner_.Stop(); }
+  [[nodiscard]] bool Tuning() const { return tuner_.busy(); }
 
  private:
   Result<ModelHandle> LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,

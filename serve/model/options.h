@@ -36,6 +36,7 @@ struct VersionOptions {
 /// Knobs of tuning that all versions share.
 struct TunerOptions {
   std::chrono::milliseconds budget{20'000};  // of one version; a round that has begun is finished
+  std::chrono::milliseconds delay{1'000};    // in the background: the first requests after a load go before
   std::filesystem::path folder;              // where results are kept; empty: nowhere
   int cpus = 1;                              // that this process may use
 };

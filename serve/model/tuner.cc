@@ -137,7 +137,7 @@ void Tuner::Enqueue(const std::shared_ptr<ModelVersion>& version, Sample sample)
   {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
-    jobs_.push_back({version, std::move(sample)});
+    jobs_.push_back({version, std::move(sample), SteadyClock::now() + options_.delay});
     if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
   }
   changed_.notify_all();
@@ -149,10 +149,14 @@ void Tuner::Run() {
   for (;;) {
     changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
     if (stopping_) return;
+    const TimePoint due = jobs_.front().due;
+    if (changed_.wait_until(lock, due, [&] { return stopping_.load(); })) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
+    busy_ = true;
     if (const std::shared_ptr<ModelVersion> version = job.version.lock()) Tune(*version, job.sample);
+    busy_ = false;
     lock.lock();
   }
 }

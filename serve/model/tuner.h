@@ -35,11 +35,14 @@ class Tuner {
   void Enqueue(const std::shared_ptr<ModelVersion>& version, Sample sample);
   /// What is being timed is given up, and nothing new is begun. Does not wait.
   void Stop();
+  /// A version is being timed: the destructor would wait for the run that it is in.
+  [[nodiscard]] bool busy() const { return busy_.load(std::memory_order_relaxed); }
 
  private:
   struct Job {
     std::weak_ptr<ModelVersion> version;
     Sample sample;
+    TimePoint due;
   };
   void Run();
   [[nodiscard]] std::filesystem::path FileFor(const ModelVersion& version, const std::string& key) const;
@@ -50,6 +53,7 @@ class Tuner {
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> busy_{false};
   std::thread thread_;
 };
 

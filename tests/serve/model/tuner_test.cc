@@ -45,6 +45,7 @@ class TunerTest : public ::testing::Test {
     std::string pattern = (fs::temp_directory_path() / "tuner-XXXXXX").string();
     folder_ = mkdtemp(pattern.data());
     std::ofstream(folder_ / "m.fake") << "weights";
+    options_.delay = std::chrono::milliseconds(0);
     options_.folder = folder_ / "tuning";
   }
   ~TunerTest() override { fs::remove_all(folder_); }

@@ -171,6 +171,25 @@ TEST_F(BatchQueueTest, ASlowSizeIsNotFormed) {
   EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(1, 2));
 }
 
+TEST_F(BatchQueueTest, SizesThatAModelWasCompiledForAreFormed) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.SetSizes({1, 2, 4, 8});
+  for (int id = 1; id <= 7; ++id) queue.Push(Make(id));
+  EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(5, 6));
+  EXPECT_THAT(Ids(*queue.TryPop(At(0)).batch), ElementsAre(7));
+  EXPECT_FALSE(queue.TryPop(At(0)).batch);
+}
+
+TEST_F(BatchQueueTest, ASizeThatCannotBeFormedRunsAsItIs) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.SetSizes({2, 8});
+  Waiting large = Make(1);
+  large.sample.rows = 3;
+  queue.Push(std::move(large));
+  EXPECT_EQ(queue.TryPop(At(0)).batch->rows, 3);
+}
+
 TEST_F(BatchQueueTest, ADelayIsNotWaitedForWhileNobodyElseIsAround) {
   BatchQueue queue("m", {.capacity = 10, .batch_size = 8, .max_batch_delay = milliseconds(50)}, metrics_);
   queue.Push(Make(1));
