@@ -19,6 +19,18 @@ target_link_libraries(flambeau_boost INTERFACE Boost::headers Threads::Threads)
 # No separate compilation of Asio; its old names stay out of reach.
 target_compile_definitions(flambeau_boost INTERFACE BOOST_ASIO_NO_DEPRECATED)
 
+# malloc for the server: every request allocates on one thread what another one frees, which glibc's arenas do
+# slowly. Without it (or under a sanitizer, which brings its own) everything works with the system's.
+if(NOT FLAMBEAU_SANITIZE)
+  find_package(mimalloc QUIET)
+endif()
+add_library(flambeau_malloc INTERFACE)
+if(TARGET mimalloc)
+  target_link_libraries(flambeau_malloc INTERFACE mimalloc)
+else()
+  message(STATUS "mimalloc: not used")
+endif()
+
 if(FLAMBEAU_TORCH)
   if(DEFINED ENV{LIBTORCH})
     list(PREPEND CMAKE_PREFIX_PATH $ENV{LIBTORCH})

@@ -13,6 +13,8 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/thread_slice.h"
+
 namespace serve {
 
 namespace {
@@ -88,6 +90,7 @@ LoadThread::~LoadThread() {
 }
 
 LoadResult LoadThread::Run() {
+  PreferShortSlices();  // where a busy server shares the CPUs, latency is to be the server's, not ours
   Clock::time_point now = Clock::now();
   Clock::time_point next_sweep = now;
   for (Connection& connection : connections_) Connect(connection, now);

@@ -44,16 +44,6 @@ Result<fs::path> MakeFolder(const fs::path& into) {
   return fs::path(name);
 }
 
-/// What lies directly in the folder; empty when it cannot be read.
-std::vector<fs::path> EntriesOf(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
-    entries.push_back(entry->path());
-  return entries;
-}
-
 /// TorchServe descends into a folder that holds nothing but one folder.
 fs::path DescendOnce(const fs::path& folder) {
   std::error_code error;
@@ -129,6 +119,16 @@ Result<std::vector<std::string>> ListFiles(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::vector<fs::path> EntriesOf(const fs::path& folder) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
+    entries.push_back(entry->path());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
 
 Result<UnpackedArchive> OpenArchive(const fs::path& path, const fs::path& into, const UnpackLimits& limits) {
   std::error_code error;

@@ -111,4 +111,7 @@ Result<CreatedArchive> CreateArchive(const CreateOptions& options);
 /// `application/octet-stream`.
 std::string ContentTypeOf(const std::filesystem::path& file);
 
+/// What lies directly in the folder, sorted; empty when it cannot be read.
+std::vector<std::filesystem::path> EntriesOf(const std::filesystem::path& folder);
+
 }  // namespace serve

@@ -25,8 +25,6 @@ namespace {
 
 constexpr std::size_t kQueuedLines = 8192;
 constexpr std::size_t kFlushBytes = 32 * 1024;
-constexpr spdlog::level::level_enum kWholeLines =
-    spdlog::level::debug;  // of the access log: as it is to be written
 
 std::atomic<LogLevel> current_level{LogLevel::kInfo};
 std::atomic<LogFormat> current_format{LogFormat::kText};
@@ -153,13 +151,7 @@ class Writer {
                  std::string_view(line.payload.data(), line.payload.size()));
     });
     access_log_ = MakeLogger("access", [this](const spdlog::details::log_msg& line) {
-      const std::string_view text(line.payload.data(), line.payload.size());
-      if (line.level == kWholeLines) {
-        access_.pending() += text;
-        return;
-      }
-      AppendOneLine(access_.pending(), text);
-      access_.pending() += '\n';
+      access_.pending() += std::string_view(line.payload.data(), line.payload.size());
     });
     for (const LineFile* file : {&server_, &access_}) {
       if (!file->problem().empty()) Log(LogLevel::kError, file->problem());
@@ -176,8 +168,8 @@ class Writer {
   void Log(LogLevel level, std::string_view text) {
     server_log_->log(ToSpdlog(level), spdlog::string_view_t(text.data(), text.size()));
   }
-  void Access(std::string_view line, spdlog::level::level_enum level) {
-    access_log_->log(level, spdlog::string_view_t(line.data(), line.size()));
+  void Access(std::string_view line) {
+    access_log_->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
   }
 
  private:
@@ -268,15 +260,10 @@ void LogLine(LogLevel level, std::string_view text) {
   WriteAll(STDERR_FILENO, line);
 }
 
-void AccessLogLine(std::string_view line) {
+void AccessLogLines(std::string_view lines) {
   if (!AccessLogEnabled()) return;
   const std::shared_lock lock(writer_mutex);
-  if (writer) writer->Access(line, spdlog::level::info);  // without a writer no listener is open
-}
-
-void AccessLogLines(std::string_view lines) {
-  const std::shared_lock lock(writer_mutex);
-  if (writer) writer->Access(lines, kWholeLines);
+  if (writer) writer->Access(lines);  // without a writer no listener is open
 }
 
 bool AccessLogEnabled() { return access_log.load(std::memory_order_relaxed); }

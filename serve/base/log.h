@@ -25,9 +25,8 @@ void StopLogging();
 /// Logs one line of the server log. Any thread; never waits for the disk: when the buffer is full the oldest
 /// line is dropped.
 void LogLine(LogLevel level, std::string_view text);
-/// Writes one finished line of the access log (text or JSON is the caller's choice by AccessLogFormat()).
-void AccessLogLine(std::string_view line);
-/// Many finished lines at once, each with its newline: they cost one hand-over to the writer.
+/// Writes finished lines of the access log, each with its newline (text or JSON is the caller's choice by
+/// CurrentLogFormat()). Many at once cost one hand-over to the writer.
 void AccessLogLines(std::string_view lines);
 bool AccessLogEnabled();
 LogFormat CurrentLogFormat();

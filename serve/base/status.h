@@ -39,6 +39,7 @@ enum class Code {
 struct [[nodiscard]] Status {
   Code code = Code::kOk;
   std::string message;
+  int retry_after = 0;  // seconds after which it may succeed; 0: nothing is known
 
   [[nodiscard]] bool ok() const { return code == Code::kOk; }
 };

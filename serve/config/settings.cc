@@ -214,7 +214,7 @@ std::vector<Setting> MakeSettings() {
              "MS", 0, 600'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
   rows.push_back(
-      Number({"inline_limit_us", kBatching, "150",
+      Number({"inline_limit_us", kBatching, "400",
               "A batch that takes no longer runs on the I/O thread that read its requests. 0: never."},
              "US", 0, 100'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).inline_limit = std::chrono::microseconds(n); }));

@@ -44,7 +44,7 @@ class IoLoop : public std::enable_shared_from_this<IoLoop> {
   void Finish(std::shared_ptr<Ticket> ticket);
 
   /// Runs the function after what is ready now has been handled; once for a key, however often it is asked
-  /// for.
+  /// for. While others go on asking, what became ready meanwhile goes first too, a few times.
   void RunSoon(const void* key, UniqueFunction<void()> function);
 
   boost::asio::io_context& context() { return context_; }
@@ -57,6 +57,14 @@ class IoLoop : public std::enable_shared_from_this<IoLoop> {
   [[nodiscard]] const std::vector<Connection*>& connections() const { return connections_; }
 
  private:
+  struct Soon {
+    const void* key;
+    UniqueFunction<void()> function;
+    int asked = 0;  // again, by others
+    int seen = 0;   // of them at the last look
+    int looks = 0;
+  };
+
   void TakeFinished();
   void TakeSoon();
   void ScheduleSweep();
@@ -71,7 +79,7 @@ class IoLoop : public std::enable_shared_from_this<IoLoop> {
       sweep_timer_;
   std::vector<Connection*> connections_;  // each knows its place
   bool stopping_ = false;
-  std::vector<std::pair<const void*, UniqueFunction<void()>>> soon_;
+  std::vector<Soon> soon_;
   std::atomic<Ticket*> finished_{nullptr};  // a stack, latest first
   std::thread thread_;
 };

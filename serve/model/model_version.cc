@@ -4,6 +4,7 @@
 #include <exception>
 #include <system_error>
 #include <thread>
+#include <sys/resource.h>
 #include <time.h>
 #include <utility>
 
@@ -17,6 +18,7 @@ namespace {
 // A batch on a caller's thread that takes this many times longer than it may is the last one there: the
 // model's time depends on what is in its input, and an I/O thread must not wait for it twice.
 constexpr int kStrikeFactor = 20;
+constexpr int kWorkerNice = 5;
 
 /// CPU time of the calling thread: unlike the clock it does not count time in which other processes ran.
 std::chrono::nanoseconds ThreadTime() {
@@ -24,6 +26,10 @@ std::chrono::nanoseconds ThreadTime() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
+
+/// A large model keeps every CPU busy for milliseconds. A thread that then wakes to read a request, or to run
+/// a small model, gets a CPU at once only if it weighs more; threads that libtorch starts inherit this.
+void YieldToIoThreads() { (void)setpriority(PRIO_PROCESS, 0, kWorkerNice); }  // of this thread alone
 
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -133,6 +139,7 @@ Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hi
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
+  YieldToIoThreads();
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);
@@ -267,25 +274,13 @@ Status ModelVersion::WarmUpBriefly(const Sample& sample) {
 }
 
 Status ModelVersion::WarmUp(const Sample& sample) {
-  runtime()->PrepareThread(intra_op_threads_);
-  for (const std::int64_t size : SizesToForm()) {
-    const std::vector<const Sample*> samples(
-        static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1)), &sample);
-    for (int pass = 0; pass < options_.warmup_passes; ++pass) {
-      const TimePoint start = SteadyClock::now();
-      const Result<std::vector<Output>> outputs = Compute(samples);
-      if (!outputs) {
-        return {outputs.error().code,
-                fmt::format("a batch of {} fails: {} (batch_size {} needs a model that takes several rows)",
-                            samples.size(), outputs.error().message, options_.scheduler.batch_size)};
-      }
-      // The first passes compile; only the last one is the time that traffic will see.
-      if (pass + 1 == options_.warmup_passes) {
-        queue_.times().Record(static_cast<std::int64_t>(samples.size()) * sample.rows,
-                              SteadyClock::now() - start);
-      }
-    }
-  }
+  if (Status status = WarmUpBriefly(sample); !status.ok()) return status;
+  const Result<std::vector<SizedBatch>> batches = Batches(sample);
+  if (!batches) return batches.error();
+  const Result<SearchResult> ready =
+      MakeReady(runtime(), kPlainVariant, intra_op_threads_, *batches, [] { return false; });
+  if (!ready) return ready.error();
+  Use(*ready);
   return {};
 }
 

@@ -26,11 +26,10 @@ struct VersionOptions {
   /// A batch that takes no longer runs on the I/O thread that read its requests: two changes of threads would
   /// cost more than it. A version of which one batch ever takes much longer there (its time depends on what
   /// is in the input) goes back to worker threads for good. 0: always on workers.
-  std::chrono::microseconds inline_limit{150};
+  std::chrono::microseconds inline_limit{400};
   TuningMode tuning = TuningMode::kBackground;
   Precision precision = Precision::kFloat32;
   bool workers_planned = false;  // nobody asked for a number of workers or threads: tuning may choose it
-  int warmup_passes = 3;         // per batch size; TorchScript optimises in its first calls
 };
 
 /// Knobs of tuning that all versions share.

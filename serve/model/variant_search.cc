@@ -25,7 +25,6 @@ constexpr double kLowPrecisionTolerance = 5e-2;
 constexpr int kRounds = 5;
 constexpr std::chrono::milliseconds kShortestMeasurement{2};
 constexpr std::chrono::milliseconds kSmallModel{1};
-constexpr const char* kPlainName = "plain";
 
 struct Candidate {
   Trial trial;
@@ -188,7 +187,7 @@ Result<SearchResult> MakeReady(const std::shared_ptr<Runtime>& plain, const std:
   result.variant = variant;
   result.threads = threads;
   result.runtime = plain;
-  if (variant != kPlainName) {
+  if (variant != kPlainVariant) {
     Result<std::shared_ptr<Runtime>> made = plain->MakeVariant(variant);
     if (!made) return made.error();
     result.runtime = std::move(*made);
@@ -220,7 +219,7 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
     expected.push_back(std::move(*outputs));
   }
   std::vector<Candidate> candidates;
-  candidates.push_back({TrialOf(kPlainName, 1, options.threads), plain, {}});
+  candidates.push_back({TrialOf(kPlainVariant, 1, options.threads), plain, {}});
   for (const std::string& name : plain->Variants(options.precision)) {
     if (options.stop()) return Stopped();
     Candidate candidate{TrialOf(name, 1, options.threads), nullptr, {}};

@@ -56,6 +56,9 @@ struct SearchResult {
 Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
                                     const std::vector<SizedBatch>& batches, const SearchOptions& options);
 
+/// The module as it was saved; every runtime has this variant.
+inline constexpr const char* kPlainVariant = "plain";
+
 /// Makes the variant ready for all of `batches` and times each once more; for a choice that was made earlier.
 Result<SearchResult> MakeReady(const std::shared_ptr<Runtime>& plain, const std::string& variant, int threads,
                                const std::vector<SizedBatch>& batches, const std::function<bool()>& stop);

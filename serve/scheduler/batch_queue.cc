@@ -1,6 +1,7 @@
 #include "serve/scheduler/batch_queue.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +10,8 @@ namespace serve {
 namespace {
 
 constexpr std::chrono::milliseconds kPeakWindow{500};
+constexpr double kDrainMemory = 4;         // seconds of work, of which the older half is then forgotten
+constexpr double kLongestRetryAfter = 60;  // seconds
 
 bool IsDead(const Waiting& waiting, TimePoint now) {
   return waiting.context.Cancelled() || waiting.context.deadline <= now;
@@ -46,11 +49,8 @@ bool BatchQueue::Push(Waiting waiting, bool wake_worker) {
                  fmt::format("Model \"{}\" is being unloaded or the server is stopping.", name_)};
       metrics_.rejected[static_cast<std::size_t>(RejectReason::kShutdown)].Add();
     } else if (depth_ >= options_.capacity) {
-      refused = {Code::kResourceExhausted,
-                 fmt::format(
-                     "The queue of model \"{}\" is full: {} requests are waiting (job_queue_size). Try again "
-                     "later, add workers with the scale API, or raise job_queue_size.",
-                     name_, options_.capacity)};
+      refused.code = Code::kResourceExhausted;
+      refused.retry_after = SecondsToDrain();
       metrics_.rejected[static_cast<std::size_t>(RejectReason::kQueueFull)].Add();
     } else {
       unfinished_.fetch_add(1, std::memory_order_relaxed);
@@ -62,6 +62,12 @@ bool BatchQueue::Push(Waiting waiting, bool wake_worker) {
   }
   AnswerDead(std::move(dead));
   if (!refused.ok()) {
+    if (refused.code == Code::kResourceExhausted) {
+      refused.message = fmt::format(
+          "The queue of model \"{}\" is full: {} requests are waiting (job_queue_size), about {} s of work. Try "
+          "again later, add workers with the scale API, or raise job_queue_size.",
+          name_, options_.capacity, refused.retry_after);
+    }
     std::move(waiting.responder).Send(std::move(refused));
     return false;
   }
@@ -194,6 +200,7 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
         std::erase_if(picks, [](const Choice::Pick& pick) { return !pick.dead; });
     }
   }
+  NoteDrain(choice.requests, now);
   TakeOut(choice, batch, dead);
   metrics_.queue_depth.Set(static_cast<std::int64_t>(depth_));
   if (choice.requests == 0) return decision;
@@ -269,6 +276,26 @@ void BatchQueue::NotePeak(TimePoint now) {
     window_start_ = now;
   }
   peak_now_ = std::max(peak_now_, unfinished_.load(std::memory_order_relaxed));
+}
+
+/// Only while something waits does the time between two batches say how fast the model is.
+void BatchQueue::NoteDrain(std::size_t requests, TimePoint now) {
+  if (requests == 0) return;
+  if (busy_since_) {
+    busy_ += std::chrono::duration<double>(now - *busy_since_).count();
+    drained_ += static_cast<double>(requests);
+    if (busy_ > kDrainMemory) {
+      busy_ /= 2;
+      drained_ /= 2;
+    }
+  }
+  busy_since_ = depth_ > requests ? std::optional(now) : std::nullopt;
+}
+
+int BatchQueue::SecondsToDrain() const {
+  if (drained_ <= 0) return 1;
+  const double seconds = static_cast<double>(depth_) * busy_ / drained_;
+  return static_cast<int>(std::clamp(std::ceil(seconds), 1.0, kLongestRetryAfter));
 }
 
 void BatchQueue::AnswerDead(std::vector<Waiting> dead) {

@@ -48,7 +48,7 @@ struct Batch {
 /// Waiting: none while idle. With max_batch_delay > 0 a worker waits for company only as long as recent
 ///          concurrency says that more requests may come, and never longer than max_batch_delay after the
 ///          oldest request was queued.
-/// Errors:  Push answers kResourceExhausted at `capacity`, kUnavailable after Close(). Expired requests are
+/// Errors:  Push answers kResourceExhausted at `capacity`, with the seconds that the queue needs to empty, kUnavailable after Close(). Expired requests are
 /// answered
 ///          (kDeadlineExceeded) and never run; cancelled ones are dropped the same way.
 /// Threads: every method from any thread; PopBatch blocks: worker threads only. No responder is called under
@@ -108,6 +108,8 @@ class BatchQueue {
   void TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead);
   void SweepDead(TimePoint now, std::vector<Waiting>& dead);
   void NotePeak(TimePoint now);
+  void NoteDrain(std::size_t requests, TimePoint now);
+  [[nodiscard]] int SecondsToDrain() const;
   void AnswerDead(std::vector<Waiting> dead);
   void CountBatch(const Batch& batch, TimePoint now);
 
@@ -130,6 +132,10 @@ class BatchQueue {
   std::int64_t peak_now_ = 0;
   std::int64_t peak_before_ = 0;
   TimePoint window_start_{};
+  // How fast the queue empties: requests that left, and the seconds in which it never was empty.
+  std::optional<TimePoint> busy_since_;  // the last batch, if it left others waiting
+  double busy_ = 0;
+  double drained_ = 0;
 };
 
 }  // namespace serve

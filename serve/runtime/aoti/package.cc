@@ -15,6 +15,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "model_store/archive/archive.h"
 #include "model_store/archive/manifest.h"
 #include "model_store/archive/unpack.h"
 
@@ -28,16 +29,6 @@ constexpr std::string_view kMetadataEnding = "_metadata.json";
 constexpr const char* kHowToCompile =
     "compile the exported program with torch._inductor.aoti_compile_and_package(program, "
     "package_path=\"model.pt2\")";
-
-std::vector<fs::path> EntriesOf(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error))
-    entries.push_back(entry->path());
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
 
 /// What the unpacked zip is, if it is no package.
 Status WrongKind(const fs::path& root) {

@@ -20,6 +20,7 @@ class BatchQueueTest : public testing::Test {
   ModelMetrics metrics_{"m", "1.0"};
   const TimePoint start_ = SteadyClock::now();
   std::vector<std::pair<int, Code>> answers_;
+  int retry_after_ = 0;  // of the last answer
 
   TimePoint At(int ms) const { return start_ + milliseconds(ms); }
 
@@ -28,6 +29,7 @@ class BatchQueueTest : public testing::Test {
                     {},
                     Responder([this, id](Result<Output> result) {
                       answers_.emplace_back(id, result ? Code::kOk : result.error().code);
+                      retry_after_ = result ? 0 : result.error().retry_after;
                     }),
                     At(queued_ms)};
     waiting.context.arrival = At(queued_ms);
@@ -121,6 +123,27 @@ TEST_F(BatchQueueTest, AFullQueueAnswersAtOnce) {
   for (int id = 1; id <= 3; ++id) queue.Push(Make(id));
   EXPECT_THAT(answers_, ElementsAre(std::pair(3, Code::kResourceExhausted)));
   EXPECT_EQ(queue.Depth(), 2u);
+}
+
+TEST_F(BatchQueueTest, ARefusalSaysHowLongTheQueueNeedsToEmptyAtItsRecentPace) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 1}, metrics_);
+  int id = 0;
+  const auto fill = [&] {
+    while (queue.Depth() < 10) queue.Push(Make(++id));
+    queue.Push(Make(++id));
+  };
+  fill();
+  EXPECT_EQ(retry_after_, 1) << "nothing is known yet";
+  for (int i = 0; i < 5; ++i) Answer(queue, *queue.TryPop(At(500 * i)).batch);
+  fill();
+  EXPECT_EQ(retry_after_, 5) << "two requests a second, ten are waiting";
+  for (int i = 0; i < 10; ++i) Answer(queue, *queue.TryPop(At(2000 + 500 * i)).batch);
+  fill();
+  EXPECT_EQ(retry_after_, 5);
+  Answer(queue, *queue.TryPop(At(1'000'000)).batch);
+  queue.Push(Make(++id));
+  queue.Push(Make(++id));
+  EXPECT_EQ(retry_after_, 5) << "the time in which nothing waited does not count";
 }
 
 TEST_F(BatchQueueTest, RequestsOfClientsThatLeftMakeRoomInAFullQueue) {
