@@ -1,7 +1,6 @@
 #include "serve/base/thread_slice.h"
 
 #include <cstdint>
-
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <sys/resource.h>
 #include <system_error>
 #include <thread>
-#include <sys/resource.h>
 #include <time.h>
 #include <utility>
 

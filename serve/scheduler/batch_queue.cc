@@ -64,7 +64,8 @@ bool BatchQueue::Push(Waiting waiting, bool wake_worker) {
   if (!refused.ok()) {
     if (refused.code == Code::kResourceExhausted) {
       refused.message = fmt::format(
-          "The queue of model \"{}\" is full: {} requests are waiting (job_queue_size), about {} s of work. Try "
+          "The queue of model \"{}\" is full: {} requests are waiting (job_queue_size), about {} s of work. "
+          "Try "
           "again later, add workers with the scale API, or raise job_queue_size.",
           name_, options_.capacity, refused.retry_after);
     }

@@ -48,8 +48,8 @@ struct Batch {
 /// Waiting: none while idle. With max_batch_delay > 0 a worker waits for company only as long as recent
 ///          concurrency says that more requests may come, and never longer than max_batch_delay after the
 ///          oldest request was queued.
-/// Errors:  Push answers kResourceExhausted at `capacity`, with the seconds that the queue needs to empty, kUnavailable after Close(). Expired requests are
-/// answered
+/// Errors:  Push answers kResourceExhausted at `capacity`, with the seconds that the queue needs to empty,
+/// kUnavailable after Close(). Expired requests are answered
 ///          (kDeadlineExceeded) and never run; cancelled ones are dropped the same way.
 /// Threads: every method from any thread; PopBatch blocks: worker threads only. No responder is called under
 /// the lock. Source:  TorchServe batchSize, maxBatchDelay and job_queue_size.
