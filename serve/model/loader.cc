@@ -193,17 +193,18 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
                                                 archive.temporary ? archive.folder : std::filesystem::path());
   if (sample) {
     const std::string what = has_example ? manifest.example_input.file : "an input of the declared shape";
-    const Result<Output> output = version->RunAlone(*sample);
+    const Result<Output> output = version->Check(*sample);
     if (!output) return StepFailed(request, "check", what, output.error());
     if (Status status = CheckOutputs(info.outputs, *output); !status.ok()) {
       return StepFailed(request, "check", what, status);
     }
     const Result<Response> rendered = version->handler().Render(*output, sample->hint);
     if (!rendered) return StepFailed(request, "check", what, rendered.error());
-    // Tuning knows the times of all sizes in the end; until then the least will do.
-    const bool tuned = request.options.tuning != TuningMode::kOff;
-    if (Status status = tuned ? version->WarmUpBriefly(*sample) : version->WarmUp(*sample); !status.ok())
-      return StepFailed(request, "warm up", what, status);
+    // Tuning knows the times of all sizes in the end; until then what the check has seen will do.
+    if (request.options.tuning == TuningMode::kOff) {
+      if (Status status = version->WarmUp(*sample); !status.ok())
+        return StepFailed(request, "warm up", what, status);
+    }
     if (request.options.tuning == TuningMode::kLoad) tuner_.Tune(*version, *sample);
     if (request.options.tuning == TuningMode::kBackground) tuner_.Enqueue(version, std::move(*sample));
   } else {

@@ -19,6 +19,7 @@ namespace {
 // model's time depends on what is in its input, and an I/O thread must not wait for it twice.
 constexpr int kStrikeFactor = 20;
 constexpr int kWorkerNice = 5;
+constexpr std::chrono::milliseconds kSlowModel{10};
 
 /// CPU time of the calling thread: unlike the clock it does not count time in which other processes ran.
 std::chrono::nanoseconds ThreadTime() {
@@ -197,10 +198,26 @@ Result<std::vector<Output>> ModelVersion::Compute(const std::vector<const Sample
   return Status{Code::kPredictionFailed, fmt::format("Prediction failed: {}", error.what())};
 }
 
-Result<Output> ModelVersion::RunAlone(const Sample& sample) {
+Result<Output> ModelVersion::Check(const Sample& sample) {
   runtime()->PrepareThread(intra_op_threads_);
-  Result<std::vector<Output>> outputs = Compute({&sample});
-  if (!outputs) return outputs.error();
+  // Two rows at once find out most in the time that the first run takes anyway.
+  const std::size_t count = options_.scheduler.batch_size >= 2 * sample.rows ? 2 : 1;
+  TimePoint start = SteadyClock::now();
+  Result<std::vector<Output>> outputs = Compute(std::vector<const Sample*>(count, &sample));
+  SteadyClock::duration took = (SteadyClock::now() - start) / static_cast<int>(count);
+  if (!outputs) {
+    if (count == 1) return outputs.error();
+    if (const auto alone = Compute({&sample}); !alone) return alone.error();
+    return Status{outputs.error().code,
+                  fmt::format("a batch of 2 fails: {} (batch_size {} needs a model that takes several rows)",
+                              outputs.error().message, options_.scheduler.batch_size)};
+  }
+  if (took < kSlowModel) {  // the first run of a small model is no measure
+    start = SteadyClock::now();
+    if (const auto again = Compute({&sample}); !again) return again.error();
+    took = SteadyClock::now() - start;
+  }
+  queue_.times().Learn(sample.rows, took);
   return std::move(outputs->front());
 }
 
@@ -254,27 +271,7 @@ Result<std::vector<SizedBatch>> ModelVersion::Batches(const Sample& sample) cons
   return batches;
 }
 
-Status ModelVersion::WarmUpBriefly(const Sample& sample) {
-  runtime()->PrepareThread(intra_op_threads_);
-  SteadyClock::duration took{};
-  for (int pass = 0; pass < 2 && took < std::chrono::milliseconds(5);
-       ++pass) {  // the first one of a small model is no measure
-    const TimePoint start = SteadyClock::now();
-    if (const auto outputs = Compute({&sample}); !outputs) return outputs.error();
-    took = SteadyClock::now() - start;
-  }
-  queue_.times().Learn(sample.rows, took);
-  if (options_.scheduler.batch_size < 2 * sample.rows) return {};
-  if (const auto outputs = Compute({&sample, &sample}); !outputs) {
-    return {outputs.error().code,
-            fmt::format("a batch of 2 fails: {} (batch_size {} needs a model that takes several rows)",
-                        outputs.error().message, options_.scheduler.batch_size)};
-  }
-  return {};
-}
-
 Status ModelVersion::WarmUp(const Sample& sample) {
-  if (Status status = WarmUpBriefly(sample); !status.ok()) return status;
   const Result<std::vector<SizedBatch>> batches = Batches(sample);
   if (!batches) return batches.error();
   const Result<SearchResult> ready =

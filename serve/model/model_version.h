@@ -90,12 +90,11 @@ class ModelVersion {
   /// soon.
   bool RunBorrowed();
 
-  /// Runs one sample on the calling thread, outside the queue: the sanity check and warm-up.
-  Result<Output> RunAlone(const Sample& sample);
+  /// Runs the sample on the calling thread, outside the queue, as two requests of a batch where batches may be
+  /// formed: the sanity check. Teaches the queue about how long a row takes.
+  Result<Output> Check(const Sample& sample);
   /// Runs batches of the sizes that the queue will form, and teaches the queue their times.
   Status WarmUp(const Sample& sample);
-  /// The least that traffic needs: the time of one sample, and that several can share a batch.
-  Status WarmUpBriefly(const Sample& sample);
 
   /// How the model is run from the next batch on.
   void Use(const SearchResult& choice);

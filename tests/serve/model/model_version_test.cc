@@ -291,7 +291,7 @@ TEST(ModelVersionTest, AVersionThatWasSlowOnACallersThreadGoesBackToWorkersForGo
   }
 }
 
-TEST(ModelVersionTest, WarmUpTeachesTheQueueThatThisModelDoesNotBatch) {
+TEST(ModelVersionTest, TheCheckFindsAModelThatTakesOneRowOnly) {
   auto version = MakeVersion(
       [](const std::vector<Tensor>& inputs) -> Result<RunOutputs> {
         if (inputs[0].rows() > 1) return Status{Code::kPredictionFailed, "one row only"};
@@ -299,8 +299,7 @@ TEST(ModelVersionTest, WarmUpTeachesTheQueueThatThisModelDoesNotBatch) {
       },
       Batches(4));
   Sample sample = *version->handler().Prepare(NumberRequest("1"));
-  const Status status = version->WarmUp(sample);
-  EXPECT_THAT(status.message, HasSubstr("a batch of 2 fails: one row only"));
+  EXPECT_THAT(version->Check(sample).error().message, HasSubstr("a batch of 2 fails: one row only"));
 }
 
 }  // namespace
