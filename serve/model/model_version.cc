@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <sys/resource.h>
 #include <system_error>
 #include <thread>
 #include <time.h>
@@ -18,7 +17,6 @@ namespace {
 // A batch on a caller's thread that takes this many times longer than it may is the last one there: the
 // model's time depends on what is in its input, and an I/O thread must not wait for it twice.
 constexpr int kStrikeFactor = 20;
-constexpr int kWorkerNice = 5;
 constexpr std::chrono::milliseconds kSlowModel{10};
 
 /// CPU time of the calling thread: unlike the clock it does not count time in which other processes ran.
@@ -27,10 +25,6 @@ std::chrono::nanoseconds ThreadTime() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
-
-/// A large model keeps every CPU busy for milliseconds. A thread that then wakes to read a request, or to run
-/// a small model, gets a CPU at once only if it weighs more; threads that libtorch starts inherit this.
-void YieldToIoThreads() { (void)setpriority(PRIO_PROCESS, 0, kWorkerNice); }  // of this thread alone
 
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -140,7 +134,6 @@ Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hi
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
-  YieldToIoThreads();
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);
