@@ -1,17 +1,55 @@
+#include <array>
+
 #include <fmt/format.h>
 
 #include "handlers/handler.h"
+#include "handlers/image/vision_handlers.h"
 #include "handlers/tensor/tensor_handler.h"
 #include "handlers/text/text_classifier.h"
 
 namespace serve {
+namespace {
+
+Result<std::unique_ptr<Handler>> MakeText(const HandlerArtifacts& artifacts) {
+  return MakeTextClassifier(artifacts);
+}
+
+struct Entry {
+  std::string_view name;
+  Result<std::unique_ptr<Handler>> (*make)(const HandlerArtifacts& artifacts);
+};
+
+constexpr std::array kHandlers = {
+    Entry{"tensor", MakeTensorHandler},           Entry{"image_classifier", MakeImageClassifier},
+    Entry{"image_segmenter", MakeImageSegmenter}, Entry{"object_detector", MakeObjectDetector},
+    Entry{"text_classifier", MakeText},
+};
+
+/// `my_handler.py`, `my_handler.py:handle`, or `my_handler:handle`.
+bool IsPython(std::string_view name) {
+  return name.ends_with(".py") || name.find(".py:") != std::string_view::npos ||
+         name.find(':') != std::string_view::npos;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Handler>> MakeHandler(std::string_view name, const HandlerArtifacts& artifacts) {
-  if (name.empty() || name == "tensor" || name == "base_handler") return MakeTensorHandler(artifacts);
-  if (name == "text_classifier") return MakeTextClassifier(artifacts);
-  return InvalidArgument(
-      fmt::format("unknown handler \"{}\"; known are tensor (also called base_handler) and text_classifier",
-                  name.substr(0, 80)));
+  std::string known;
+  for (const Entry& entry : kHandlers) {
+    if (name == entry.name) return entry.make(artifacts);
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", entry.name);
+  }
+  if (name.empty() || name == "base_handler") return MakeTensorHandler(artifacts);
+  std::error_code error;
+  const bool packed = std::filesystem::is_regular_file(artifacts.folder / (std::string(name) + ".py"), error);
+  if (packed || IsPython(name)) {
+    return InvalidArgument(fmt::format(
+        "the handler \"{}\" is Python code, which does not run in this server; name one that is built "
+        "in, in the archive or with &handler= in the register call: {}",
+        name.substr(0, 80), known));
+  }
+  return InvalidArgument(fmt::format("unknown handler \"{}\"; known are {} and base_handler, which is tensor",
+                                     name.substr(0, 80), known));
 }
 
 }  // namespace serve
