@@ -5,13 +5,20 @@
 #include "handlers/handler.h"
 #include "handlers/image/vision_handlers.h"
 #include "handlers/tensor/tensor_handler.h"
+#include "handlers/text/subword_handlers.h"
+#include "handlers/text/subword_tokenizer.h"
 #include "handlers/text/text_classifier.h"
+#include "handlers/text/vocabulary.h"
 
 namespace serve {
 namespace {
 
+/// Words with their frequencies, as flambeau-train packs them, or pieces.
 Result<std::unique_ptr<Handler>> MakeText(const HandlerArtifacts& artifacts) {
-  return MakeTextClassifier(artifacts);
+  std::error_code error;
+  const bool words = std::filesystem::exists(artifacts.folder / kVocabularyFile, error);
+  return !words && HasSubwordVocabulary(artifacts.folder) ? MakeSubwordClassifier(artifacts)
+                                                          : MakeTextClassifier(artifacts);
 }
 
 struct Entry {
@@ -23,6 +30,7 @@ constexpr std::array kHandlers = {
     Entry{"tensor", MakeTensorHandler},           Entry{"image_classifier", MakeImageClassifier},
     Entry{"image_segmenter", MakeImageSegmenter}, Entry{"object_detector", MakeObjectDetector},
     Entry{"text_classifier", MakeText},
+    Entry{"text_embedding", MakeTextEmbedding},
 };
 
 /// `my_handler.py`, `my_handler.py:handle`, or `my_handler:handle`.

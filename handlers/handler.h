@@ -18,7 +18,7 @@ struct HandlerArtifacts {
   std::filesystem::path folder;
   std::vector<TensorSpec> inputs;  // as the manifest declares them; empty: undeclared
   std::vector<TensorSpec> outputs;
-  HandlerOptions options;                    // of the manifest
+  HandlerOptions options = {};                 // of the manifest
   std::int64_t max_image_pixels = 89'478'485;  // of one request's pictures together; 0: no limit
 };
 
@@ -62,8 +62,8 @@ class Handler {
 };
 
 /// Makes the handler that an archive names: `tensor` (also `base_handler`, and the default),
-/// `text_classifier`, … An unknown name is kInvalidArgument and lists the known ones; a Python file is told that
-/// Python does not run here.
+/// `text_classifier`, … An unknown name is kInvalidArgument and lists the known ones; a Python file is told
+/// that Python does not run here.
 Result<std::unique_ptr<Handler>> MakeHandler(std::string_view name, const HandlerArtifacts& artifacts);
 
 }  // namespace serve

@@ -90,8 +90,8 @@ class TextClassifier final : public Handler {
   Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
     if (Status status = CheckOutput(output); !status.ok()) return status;
     const Tensor& probabilities = output.tensors.front();
-    return Response{writer_.Write(probabilities.as<float>(),
-                                  static_cast<std::size_t>(probabilities.shape[0]), labels_, hint)};
+    return Response{writer_.Write(probabilities.as<float>(), static_cast<std::size_t>(probabilities.shape[0]),
+                                  labels_, hint)};
   } catch (const std::bad_alloc&) {
     return Status{Code::kResourceExhausted, "not enough memory for the answer"};
   }
@@ -115,8 +115,7 @@ class TextClassifier final : public Handler {
     const Tensor& probabilities = output.tensors.front();
     if (probabilities.dtype != DType::kFloat32 || probabilities.shape.size() != 2) {
       return Unusable(fmt::format("the model answered {} {}, expected probabilities as float32 [texts, {}]",
-                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape),
-                                  labels_));
+                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape), labels_));
     }
     if (probabilities.shape[1] != static_cast<std::int64_t>(labels_)) {
       return Unusable(
