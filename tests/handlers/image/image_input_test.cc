@@ -1,8 +1,9 @@
 #include "handlers/image/image_input.h"
 
+#include <png.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <png.h>
 
 #include "handlers/image/base64.h"
 #include "tests/handlers/image/pictures.h"
@@ -50,10 +51,10 @@ TEST(ImageInputTest, APartOfAFormIsReadInItsPlace) {
 TEST(ImageInputTest, Base64ComesAsTextAndInJson) {
   const std::string text = ToBase64(Dot());
   const std::string quoted = '"' + text + '"';
-  for (const std::string& body :
-       {text, "data:image/png;base64," + text, quoted, "{\"data\": " + quoted + "}", "{\"body\": " + quoted + "}",
-        "{\"image\": {\"b64\": " + quoted + "}}"}) {
-    const auto sample = ReadImages(RawRequest(body, body[0] == '{' ? "application/json" : "text/plain"), {}, kTensor);
+  for (const std::string& body : {text, "data:image/png;base64," + text, quoted, "{\"data\": " + quoted + "}",
+                                  "{\"body\": " + quoted + "}", "{\"image\": {\"b64\": " + quoted + "}}"}) {
+    const auto sample =
+        ReadImages(RawRequest(body, body[0] == '{' ? "application/json" : "text/plain"), {}, kTensor);
     ASSERT_TRUE(sample) << sample.error().message << " for " << body;
     EXPECT_EQ(BytesOf(sample->inputs[0]), Dot()) << body;
     EXPECT_TRUE(sample->hint.single_row);
@@ -92,8 +93,9 @@ TEST(ImageInputTest, ListsOfNumbersAreTensors) {
 TEST(ImageInputTest, ABombIsRefusedByItsHeaderAlone) {
   std::string png = Dot();
   for (const std::size_t side : {16U, 20U}) png.replace(side, 4, std::string("\x00\x00\xff\xff", 4));
-  EXPECT_THAT(Error(RawRequest(png, "image/png")),
-              HasSubstr("65535 x 65535 pixels, allowed are 89478485 pixels in one request (max_image_pixels)"));
+  EXPECT_THAT(
+      Error(RawRequest(png, "image/png")),
+      HasSubstr("65535 x 65535 pixels, allowed are 89478485 pixels in one request (max_image_pixels)"));
   for (const std::size_t side : {16U, 20U}) png.replace(side, 4, "\x7f\xff\xff\xff");
   EXPECT_THAT(Error(RawRequest(png, "image/png")), HasSubstr("allowed are"));
   for (const std::size_t side : {16U, 20U}) png.replace(side, 4, "\xff\xff\xff\xff");

@@ -1,8 +1,9 @@
 #include "handlers/image/picture.h"
 
+#include <png.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <png.h>
 
 #include "tests/handlers/image/pictures.h"
 
@@ -104,8 +105,8 @@ TEST(PictureTest, APictureThatIsCutAnywhereIsAnErrorAndNoCrash) {
 TEST(PictureTest, DamageAnywhereIsNoCrash) {
   std::vector<std::uint8_t> noise(16 * 16 * 3);
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<std::uint8_t>(i * i * 7 >> 3);
-  for (const std::string& whole : {MakePng(16, 16, {PNG_COLOR_TYPE_RGB}, noise), MakeJpeg(16, 16, {1, 2, 3}),
-                                   MakeWebp(16, 16, noise)}) {
+  for (const std::string& whole :
+       {MakePng(16, 16, {PNG_COLOR_TYPE_RGB}, noise), MakeJpeg(16, 16, {1, 2, 3}), MakeWebp(16, 16, noise)}) {
     for (std::size_t at = 0; at < whole.size(); ++at) {
       for (const char value : {'\x00', '\x7f', '\xff'}) {
         std::string damaged = whole;

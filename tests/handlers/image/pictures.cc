@@ -2,10 +2,9 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <stdexcept>
-
 #include <jpeglib.h>
 #include <png.h>
+#include <stdexcept>
 #include <webp/encode.h>
 
 namespace serve {

@@ -14,8 +14,8 @@ struct PngForm {
   int color_type = 0;  // PNG_COLOR_TYPE_…
   int bits = 8;
   bool interlaced = false;
-  std::vector<std::uint8_t> palette;
-  std::vector<std::uint8_t> alphas;
+  std::vector<std::uint8_t> palette = {};
+  std::vector<std::uint8_t> alphas = {};
 };
 /// `rows` one behind the other, packed.
 std::string MakePng(int width, int height, const PngForm& form, const std::vector<std::uint8_t>& rows);
