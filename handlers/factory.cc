@@ -16,9 +16,13 @@ namespace {
 /// Words with their frequencies, as flambeau-train packs them, or pieces.
 Result<std::unique_ptr<Handler>> MakeText(const HandlerArtifacts& artifacts) {
   std::error_code error;
-  const bool words = std::filesystem::exists(artifacts.folder / kVocabularyFile, error);
-  return !words && HasSubwordVocabulary(artifacts.folder) ? MakeSubwordClassifier(artifacts)
-                                                          : MakeTextClassifier(artifacts);
+  if (std::filesystem::exists(artifacts.folder / kVocabularyFile, error))
+    return MakeTextClassifier(artifacts);
+  if (HasSubwordVocabulary(artifacts.folder)) return MakeSubwordClassifier(artifacts);
+  return InvalidArgument(
+      "text_classifier needs a vocabulary in the archive: vocabulary.tsv (flambeau-train packs it), "
+      "vocab.txt "
+      "(WordPiece), or spiece.model, tokenizer.model or sentencepiece.bpe.model (SentencePiece)");
 }
 
 struct Entry {
@@ -29,8 +33,7 @@ struct Entry {
 constexpr std::array kHandlers = {
     Entry{"tensor", MakeTensorHandler},           Entry{"image_classifier", MakeImageClassifier},
     Entry{"image_segmenter", MakeImageSegmenter}, Entry{"object_detector", MakeObjectDetector},
-    Entry{"text_classifier", MakeText},
-    Entry{"text_embedding", MakeTextEmbedding},
+    Entry{"text_classifier", MakeText},           Entry{"text_embedding", MakeTextEmbedding},
 };
 
 /// `my_handler.py`, `my_handler.py:handle`, or `my_handler:handle`.

@@ -60,8 +60,8 @@ torch::jit::Module MakeMlp() {
   return module;
 }
 
-/// As torchvision's scripted detectors: a list of pictures to (losses, a dictionary for each picture). Here one box,
-/// as large as the picture.
+/// As torchvision's scripted detectors: a list of pictures to (losses, a dictionary for each picture). Here
+/// one box, as large as the picture.
 torch::jit::Module MakeDetector() {
   torch::jit::Module module("Detector");
   module.define(
@@ -98,7 +98,8 @@ void WriteModels(const fs::path& folder) {
   save("planes.pt", MakeModule("  return {\"out\": x}\n", "Dict[str, Tensor]"));
   save("detector.pt", MakeDetector());
   // A token's id and its square, for each token.
-  save("states.pt", MakeModule("  f = x.to(6)\n  return torch.stack([f, f * f], 2)\n", "Tensor", ", mask: Tensor"));
+  save("states.pt",
+       MakeModule("  f = x.to(6)\n  return torch.stack([f, f * f], 2)\n", "Tensor", ", mask: Tensor"));
   save("nan.pt", MakeModule("  return (x - x) / (x - x)\n"));
   // Busy for as many milliseconds as the largest value of the batch says; nothing can interrupt it.
   const std::string busy =
