@@ -172,7 +172,8 @@ Status ReadHandlerOptions(const Json& ours, Manifest& manifest) {
   if (!options->is_object()) return Expected("flambeau.handler_options", "an object", options);
   for (const auto& [key, value] : options->items()) {
     if (!value.is_string() && !value.is_number() && !value.is_boolean()) {
-      return Expected(fmt::format("flambeau.handler_options[\"{}\"]", key), "a text, number or boolean", &value);
+      return Expected(fmt::format("flambeau.handler_options[\"{}\"]", key), "a text, number or boolean",
+                      &value);
     }
     manifest.handler_options[key] = value.is_string() ? value.get<std::string>() : value.dump();
   }

@@ -144,7 +144,8 @@ int RunCreate(CreateArguments& typed, const Console& console) {
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),
-        ReadHandlerOptions(typed.handler_options, options), ReadBatch(typed.batch, options.batch), ReadLineage(typed.lineage, options.lineage)}) {
+        ReadHandlerOptions(typed.handler_options, options), ReadBatch(typed.batch, options.batch),
+        ReadLineage(typed.lineage, options.lineage)}) {
     if (!status.ok()) return console.Fail(status);
   }
   const Result<CreatedArchive> created = CreateArchive(options);
@@ -173,6 +174,9 @@ std::string Summary(const UnpackedArchive& archive) {
   line("archiver", manifest.archiver_version);
   for (const TensorSpec& spec : manifest.inputs) line("input", SpecText(spec));
   for (const TensorSpec& spec : manifest.outputs) line("output", SpecText(spec));
+  for (const auto& [option, value] : manifest.handler_options) {
+    line("option", fmt::format("{}={}", option, value));
+  }
   if (manifest.batch.declared()) line("batch", BatchText(manifest.batch));
   if (!manifest.example_input.file.empty()) {
     line("example", fmt::format("{} ({})", manifest.example_input.file, manifest.example_input.content_type));

@@ -60,15 +60,17 @@ bool IsDictionary(const c10::IValue& value) { return value.isGenericDict(); }
 Status AppendDictionary(const c10::IValue& value, RunOutputs& outputs) {
   for (const auto& entry : value.toGenericDict()) {
     if (!entry.key().isString()) {
-      return Failed(fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
+      return Failed(
+          fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
     }
-    if (Status status = Append(entry.value(), entry.key().toStringRef(), outputs); !status.ok()) return status;
+    Status status = Append(entry.value(), entry.key().toStringRef(), outputs);
+    if (!status.ok()) return status;
   }
   return {};
 }
 
-/// What a scripted detector answers: a list with a dictionary for each picture, behind the losses of training.
-/// The dictionaries come one behind the other.
+/// What a scripted detector answers: a list with a dictionary for each picture, behind the losses of
+/// training. The dictionaries come one behind the other.
 bool IsDictionaries(const c10::IValue& value) {
   if (!value.isList()) return false;
   const auto list = value.toListRef();
