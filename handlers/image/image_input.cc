@@ -1,6 +1,7 @@
 #include "handlers/image/image_input.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,7 +19,6 @@ namespace serve {
 namespace {
 
 namespace dom = simdjson::dom;
-namespace ondemand = simdjson::ondemand;
 
 static_assert(Buffer::kPadding >= simdjson::SIMDJSON_PADDING, "simdjson reads that far behind a text");
 
@@ -27,10 +27,9 @@ constexpr std::string_view kBlanks = " \t\r\n";
 constexpr std::size_t kKeptCapacity = std::size_t{1} << 20;
 constexpr std::string_view kKeys[] = {"data", "body", "b64", "image"};
 
-template <class Parser>
-Parser& ThreadParser() {
-  thread_local Parser parser;
-  if (parser.capacity() > kKeptCapacity) parser = Parser();
+dom::parser& ThreadParser() {
+  thread_local dom::parser parser;
+  if (parser.capacity() > kKeptCapacity) parser = dom::parser();
   return parser;
 }
 
@@ -124,50 +123,55 @@ class PictureList {
   Sample sample_;
 };
 
-bool HoldsNumbers(ondemand::value value);
+/// Looks at the first tokens of a JSON text, no further than it must.
+class TensorSniffer {
+ public:
+  explicit TensorSniffer(std::string_view text) : rest_(text) {}
 
-/// Whether the first element is made of numbers.
-bool FirstHoldsNumbers(ondemand::array array) {
-  for (simdjson::simdjson_result<ondemand::value> element : array) {
-    ondemand::value value;
-    return element.get(value) == simdjson::SUCCESS && HoldsNumbers(value);
+  /// Whether the text brings tensors, not pictures in base64: its first array holds arrays or numbers. Of an
+  /// object the first key decides, for the reader of tensors takes no other. What is broken counts as
+  /// pictures: their reader says what is wrong.
+  bool BringsTensor() {
+    const char first = Next();
+    if (first == '[') return ElementIsTensor();
+    if (first != '{') return false;
+    const std::string_view key = Key();
+    if (key == "instances") return Next() == '[' && ElementIsTensor();
+    return IsPictureKey(key) && Next() == '[';
   }
-  return false;
-}
 
-/// Looks no deeper than an array, and an object in it.
-bool HoldsNumbers(ondemand::value value) {
-  ondemand::json_type type;
-  if (value.type().get(type) != simdjson::SUCCESS) return false;
-  if (type == ondemand::json_type::array || type == ondemand::json_type::number) return true;
-  if (type != ondemand::json_type::object) return false;
-  for (const std::string_view key : kKeys) {
-    ondemand::value found;
-    if (value.find_field_unordered(key).get(found) == simdjson::SUCCESS) {
-      return found.type().get(type) == simdjson::SUCCESS && type == ondemand::json_type::array;
-    }
+ private:
+  static bool IsPictureKey(std::string_view key) {
+    return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
   }
-  return false;
-}
 
-/// Whether a JSON text brings tensors, not pictures in base64. What is broken counts as pictures: their
-/// reader says what is wrong.
-bool BringsTensor(simdjson::padded_string_view text) {
-  ondemand::document document;
-  if (ThreadParser<ondemand::parser>().iterate(text).get(document) != simdjson::SUCCESS) return false;
-  ondemand::json_type type;
-  if (document.type().get(type) != simdjson::SUCCESS) return false;
-  ondemand::array list;
-  if (type == ondemand::json_type::array) {
-    return document.get_array().get(list) == simdjson::SUCCESS && FirstHoldsNumbers(list);
+  bool ElementIsTensor() {
+    const char first = Next();
+    if (first == '{') return IsPictureKey(Key()) && Next() == '[';
+    return first == '[' || first == '-' || (first >= '0' && first <= '9');
   }
-  if (type != ondemand::json_type::object) return false;
-  if (document.find_field_unordered("instances").get_array().get(list) == simdjson::SUCCESS)
-    return FirstHoldsNumbers(list);
-  document.rewind();
-  ondemand::value root;
-  return document.get_value().get(root) == simdjson::SUCCESS && HoldsNumbers(root);
-}
+
+  /// The next character that is no blank; 0 at the end.
+  char Next() {
+    const std::size_t at = rest_.find_first_not_of(kBlanks);
+    if (at == std::string_view::npos) return '\0';
+    const char c = rest_[at];
+    rest_.remove_prefix(at + 1);
+    return c;
+  }
+
+  /// The key that follows, with its colon; empty when none does.
+  std::string_view Key() {
+    if (Next() != '"') return {};
+    const std::size_t end = rest_.find('"');
+    if (end == std::string_view::npos) return {};
+    const std::string_view key = rest_.substr(0, end);
+    rest_.remove_prefix(end + 1);
+    return Next() == ':' ? key : std::string_view();
+  }
+
+  std::string_view rest_;
+};
 
 bool IsJson(const RequestPart& part) {
   if (part.content_type.starts_with("application/json") ||
@@ -181,11 +185,11 @@ bool IsJson(const RequestPart& part) {
 
 /// `text` has the parser's padding behind it.
 Result<Sample> ReadJson(std::string_view text, const ImageLimits& limits, const TensorSpec& tensor) {
-  if (BringsTensor(simdjson::padded_string_view(text.data(), text.size(), text.size() + Buffer::kPadding))) {
+  if (TensorSniffer(text).BringsTensor()) {
     return ReadJsonSample(text, {tensor});
   }
   dom::element root;
-  if (const auto error = ThreadParser<dom::parser>().parse(text.data(), text.size(), false).get(root)) {
+  if (const auto error = ThreadParser().parse(text.data(), text.size(), false).get(root)) {
     return BadInput(fmt::format("invalid JSON: {}", simdjson::error_message(error)));
   }
   PictureList pictures(limits);

@@ -126,6 +126,18 @@ TEST(ImageInputTest, BadInputIsNamedWithItsPlace) {
   EXPECT_THAT(Error(RawRequest("[[[1, 2], [3]]]")), HasSubstr("body"));
 }
 
+TEST(ImageInputTest, JsonThatIsCutAnywhereIsAnErrorAndNoCrash) {
+  const std::string dot = ToBase64(Dot());
+  for (const std::string& whole :
+       {"{\"instances\": [{\"data\": \"" + dot + "\"}]}", "{\"data\": \"" + dot + "\"}", "[\"" + dot + "\"]",
+        std::string("{\"instances\": [{\"data\": [[[1.5]], [[2]], [[3]]]}]}")}) {
+    EXPECT_TRUE(ReadImages(RawRequest(whole), {}, kTensor)) << whole;
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      EXPECT_FALSE(ReadImages(RawRequest(whole.substr(0, size)), {}, kTensor)) << whole.substr(0, size);
+    }
+  }
+}
+
 TEST(Base64Test, BlanksAndMissingPaddingAreTaken) {
   for (const std::string_view text : {"aGVsbG8h", "aGVs\r\nbG8h\n", "a GVsb G8h"}) {
     const auto bytes = DecodeBase64(text);
