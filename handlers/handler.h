@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "handlers/options.h"
 #include "serve/base/status.h"
 #include "serve/base/tensor_spec.h"
 #include "serve/request/request.h"
@@ -17,12 +18,15 @@ struct HandlerArtifacts {
   std::filesystem::path folder;
   std::vector<TensorSpec> inputs;  // as the manifest declares them; empty: undeclared
   std::vector<TensorSpec> outputs;
+  HandlerOptions options = {};                 // of the manifest
+  std::int64_t max_image_pixels = 89'478'485;  // of one request's pictures together; 0: no limit
 };
 
-/// The code around a model, in three stages that run on different threads:
-///   Prepare           I/O thread   one request → one sample. Bad input is answered here and never meets a
-///   batch. Collate, Split    worker       samples → the module's inputs, the module's outputs → one output a
-///   sample Render            I/O thread   one output → body bytes
+/// The code around a model, in stages that run on different threads:
+///   Prepare          I/O thread   one request → one sample. Bad input is answered here and meets no batch
+///   Decode           worker       what is too slow for an I/O thread: pictures → tensors. Most have none
+///   Collate, Split   worker       samples → the module's inputs, the module's outputs → one output a sample
+///   Render           I/O thread   one output → body bytes
 ///
 /// Threads: every method is const and is called from many threads at once; a handler holds no mutable state.
 /// Errors:  Prepare answers kInvalidArgument with a text that says where in the input it is wrong. No
@@ -33,6 +37,14 @@ class Handler {
   virtual ~Handler() = default;
 
   virtual Result<Sample> Prepare(Request request) const = 0;
+  /// Whether there is a Decode stage; then no batch of this model runs on an I/O thread.
+  [[nodiscard]] virtual bool Decodes() const { return false; }
+  /// Finishes one sample before its batch is collated; does nothing to one that is finished. An error answers
+  /// that request alone.
+  virtual Status Decode(Sample& sample) const {
+    (void)sample;
+    return {};
+  }
   /// Joins the inputs of `samples` (equal shape keys). The default puts rows one under the other: [rows,
   /// ...].
   virtual Result<std::vector<Tensor>> Collate(const std::vector<const Sample*>& samples) const;
@@ -50,7 +62,8 @@ class Handler {
 };
 
 /// Makes the handler that an archive names: `tensor` (also `base_handler`, and the default),
-/// `text_classifier`. An unknown name is kInvalidArgument and lists the known ones.
+/// `text_classifier`, … An unknown name is kInvalidArgument and lists the known ones; a Python file is told
+/// that Python does not run here.
 Result<std::unique_ptr<Handler>> MakeHandler(std::string_view name, const HandlerArtifacts& artifacts);
 
 }  // namespace serve

@@ -47,15 +47,18 @@ Result<std::vector<std::string>> ReadList(dom::element value) {
   return labels;
 }
 
-Result<std::vector<std::string>> ReadNumbered(dom::object object) {
+/// `gaps`: keys need not follow each other.
+Result<std::vector<std::string>> ReadNumbered(dom::object object, bool gaps) {
   std::vector<std::string> labels(object.size());
+  const std::size_t most = gaps ? kMaxLabels : labels.size();
   for (const dom::key_value_pair field : object) {
     std::size_t index = 0;
     const auto [end, error] = std::from_chars(field.key.data(), field.key.data() + field.key.size(), index);
-    if (error != std::errc() || end != field.key.data() + field.key.size() || index >= labels.size()) {
+    if (error != std::errc() || end != field.key.data() + field.key.size() || index >= most) {
       return InvalidArgument(fmt::format("{}: the keys must be the numbers from 0 to {}, found \"{}\"",
-                                         kLabelsFile, labels.size() - 1, Excerpt(field.key)));
+                                         kLabelsFile, most - 1, Excerpt(field.key)));
     }
+    if (index >= labels.size()) labels.resize(index + 1);
     if (!labels[index].empty()) {
       return InvalidArgument(fmt::format("{}: the key \"{}\" comes twice", kLabelsFile, Excerpt(field.key)));
     }
@@ -96,9 +99,7 @@ std::uint32_t NextCharacter(std::string_view text, std::size_t& at) {
   return character;
 }
 
-}  // namespace
-
-Result<std::vector<std::string>> ReadLabels(const std::filesystem::path& file) {
+Result<std::vector<std::string>> ReadAny(const std::filesystem::path& file, bool gaps) {
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(file, error);
   if (error)
@@ -117,10 +118,22 @@ Result<std::vector<std::string>> ReadLabels(const std::filesystem::path& file) {
   }
   dom::element list;
   const bool is_list = object.at_key("object_type_names").get(list) == simdjson::SUCCESS;
-  Result<std::vector<std::string>> labels = is_list ? ReadList(list) : ReadNumbered(object);
+  return is_list ? ReadList(list) : ReadNumbered(object, gaps);
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> ReadLabels(const std::filesystem::path& file) {
+  Result<std::vector<std::string>> labels = ReadAny(file, false);
   if (!labels) return labels;
   if (Status status = CheckLabels(*labels); !status.ok()) return status;
   return labels;
+}
+
+Result<std::vector<std::string>> ReadClassNames(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return std::vector<std::string>();
+  return ReadAny(file, true);
 }
 
 std::string QuoteAscii(std::string_view text) {

@@ -20,6 +20,10 @@ inline constexpr std::size_t kMaxLabels = 100'000;
 /// a gap, none empty, none twice. Errors: kNotFound, kInvalidArgument, naming the file and the key.
 Result<std::vector<std::string>> ReadLabels(const std::filesystem::path& file);
 
+/// The same file for models whose classes need not all have a name: gaps stay empty, a label may come twice,
+/// one is enough. No file: an empty list.
+Result<std::vector<std::string>> ReadClassNames(const std::filesystem::path& file);
+
 /// `text` (UTF-8) as a JSON string with its quotes, in ASCII, as Python's json.dumps writes it.
 std::string QuoteAscii(std::string_view text);
 

@@ -1,15 +1,14 @@
 #include "handlers/text/text_classifier.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <new>
-#include <numeric>
 
 #include <fmt/format.h>
 
 #include "handlers/text/labels.h"
+#include "handlers/text/probabilities.h"
 #include "handlers/text/text_features.h"
 #include "handlers/text/vocabulary.h"
 
@@ -40,24 +39,10 @@ Sample ToSample(const TextBags& bags) {
   return sample;  // shape_key stays 0: bags of any length lie one behind the other
 }
 
-/// As Python prints a float, with the shortest digits of a float32: 0.25, 1.0, 5e-05.
-void AppendNumber(std::string& text, float value) {
-  char digits[64];
-  const float size = std::fabs(value);
-  const bool fixed = size == 0 || (size >= 1e-4F && size < 1e16F);
-  char* const end = std::to_chars(digits, digits + sizeof digits, value,
-                                  fixed ? std::chars_format::fixed : std::chars_format::scientific)
-                        .ptr;
-  text.append(digits, end);
-  if (fixed && std::find(digits, end, '.') == end) text += ".0";
-}
-
 class TextClassifier final : public Handler {
  public:
   TextClassifier(Vocabulary vocabulary, const std::vector<std::string>& labels, const TextLimits& limits)
-      : vocabulary_(std::move(vocabulary)), limits_(limits) {
-    for (const std::string& label : labels) quoted_labels_.push_back(QuoteAscii(label) + ": ");
-  }
+      : vocabulary_(std::move(vocabulary)), limits_(limits), labels_(labels.size()), writer_(labels) {}
 
   Result<Sample> Prepare(Request request) const override try {
     const Result<TextInput> input = ReadTexts(request, limits_);
@@ -104,23 +89,9 @@ class TextClassifier final : public Handler {
 
   Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
     if (Status status = CheckOutput(output); !status.ok()) return status;
-    const auto* row = output.tensors.front().as<float>();
-    const auto rows = static_cast<std::size_t>(output.tensors.front().shape[0]);
-    Response response;
-    std::string& body = response.body;
-    if (hint.single_row && rows == 1) {
-      AppendRow(body, row, 0);
-      return response;
-    }
-    const std::size_t indent = hint.instances ? 4 : 2;
-    body = hint.instances ? "{\n  \"predictions\": [\n" : "[\n";
-    for (std::size_t i = 0; i < rows; ++i, row += quoted_labels_.size()) {
-      if (i > 0) body += ",\n";
-      body.append(indent, ' ');
-      AppendRow(body, row, indent);
-    }
-    body += hint.instances ? "\n  ]\n}" : "\n]";
-    return response;
+    const Tensor& probabilities = output.tensors.front();
+    return Response{writer_.Write(probabilities.as<float>(), static_cast<std::size_t>(probabilities.shape[0]),
+                                  labels_, hint)};
   } catch (const std::bad_alloc&) {
     return Status{Code::kResourceExhausted, "not enough memory for the answer"};
   }
@@ -144,14 +115,13 @@ class TextClassifier final : public Handler {
     const Tensor& probabilities = output.tensors.front();
     if (probabilities.dtype != DType::kFloat32 || probabilities.shape.size() != 2) {
       return Unusable(fmt::format("the model answered {} {}, expected probabilities as float32 [texts, {}]",
-                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape),
-                                  quoted_labels_.size()));
+                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape), labels_));
     }
-    if (probabilities.shape[1] != static_cast<std::int64_t>(quoted_labels_.size())) {
+    if (probabilities.shape[1] != static_cast<std::int64_t>(labels_)) {
       return Unusable(
           fmt::format("the model answered {} classes, but {} names {} labels; they must be from the same "
                       "training",
-                      probabilities.shape[1], kLabelsFile, quoted_labels_.size()));
+                      probabilities.shape[1], kLabelsFile, labels_));
     }
     const auto* values = probabilities.as<float>();
     if (!std::all_of(values, values + probabilities.elements(),
@@ -161,27 +131,10 @@ class TextClassifier final : public Handler {
     return {};
   }
 
-  void AppendRow(std::string& text, const float* probabilities, std::size_t indent) const {
-    std::vector<std::size_t> order(quoted_labels_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [probabilities](std::size_t a, std::size_t b) {
-      return probabilities[a] > probabilities[b];
-    });
-    text += '{';
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      text += i == 0 ? "\n" : ",\n";
-      text.append(indent + 2, ' ');
-      text += quoted_labels_[order[i]];
-      AppendNumber(text, probabilities[order[i]]);
-    }
-    text += '\n';
-    text.append(indent, ' ');
-    text += '}';
-  }
-
   const Vocabulary vocabulary_;
   const TextLimits limits_;
-  std::vector<std::string> quoted_labels_;  // `"World": `, by class
+  const std::size_t labels_;
+  const ProbabilityWriter writer_;
 };
 
 Status CheckDeclaredOutputs(const std::vector<TensorSpec>& outputs, std::size_t labels) {

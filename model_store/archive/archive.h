@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -86,6 +88,7 @@ struct CreateOptions {
   std::string runtime = "python";
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::map<std::string, std::string, std::less<>> handler_options;
   BatchRange batch;
   std::filesystem::path example_input;
   std::string example_content_type;         // empty: told by the file's name (ContentTypeOf)

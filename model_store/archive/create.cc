@@ -76,8 +76,8 @@ Status AddExtra(Contents& contents, const fs::path& source) {
 /// A handler is a built-in name or a Python file, given with or without `.py`, perhaps with `:function`
 /// behind it. Files are packed; the manifest keeps the spelling without the folder.
 Status AddHandler(Contents& contents, const std::string& handler, std::string& name) {
-  static constexpr std::array<std::string_view, 8> kBuiltIn = {
-      "tensor",          "text_classifier", "base_handler",          "image_classifier",
+  static constexpr std::array<std::string_view, 9> kBuiltIn = {
+      "tensor",          "text_classifier", "base_handler",          "image_classifier", "text_embedding",
       "image_segmenter", "object_detector", "dali_image_classifier", "BaseHandler"};
   if (handler.empty() || std::find(kBuiltIn.begin(), kBuiltIn.end(), handler) != kBuiltIn.end()) {
     name = handler;
@@ -213,6 +213,7 @@ Status CollectContents(const CreateOptions& options, Contents& contents, Manifes
   manifest.archiver_version = "flambeau-" FLAMBEAU_VERSION;
   manifest.inputs = options.inputs;
   manifest.outputs = options.outputs;
+  manifest.handler_options = options.handler_options;
   manifest.batch = options.batch;
   manifest.lineage = options.lineage;
   for (const auto& [source, name] : {std::pair{&options.serialized_file, &manifest.serialized_file},

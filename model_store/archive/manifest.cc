@@ -166,6 +166,20 @@ Status ReadBatch(const Json& ours, BatchRange& out) {
                   batch);
 }
 
+Status ReadHandlerOptions(const Json& ours, Manifest& manifest) {
+  const Json* options = Find(ours, "handler_options");
+  if (options == nullptr) return {};
+  if (!options->is_object()) return Expected("flambeau.handler_options", "an object", options);
+  for (const auto& [key, value] : options->items()) {
+    if (!value.is_string() && !value.is_number() && !value.is_boolean()) {
+      return Expected(fmt::format("flambeau.handler_options[\"{}\"]", key), "a text, number or boolean",
+                      &value);
+    }
+    manifest.handler_options[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return {};
+}
+
 Status ReadOurs(const Json& document, Manifest& manifest) {
   const Json* ours = Find(document, "flambeau");
   if (ours == nullptr) return {};
@@ -176,6 +190,7 @@ Status ReadOurs(const Json& document, Manifest& manifest) {
   if (Status read = ReadFiles(*ours, manifest); !read.ok()) return read;
   if (Status read = ReadSpecs(*ours, "inputs", manifest.inputs); !read.ok()) return read;
   if (Status read = ReadSpecs(*ours, "outputs", manifest.outputs); !read.ok()) return read;
+  if (Status read = ReadHandlerOptions(*ours, manifest); !read.ok()) return read;
   if (Status read = ReadBatch(*ours, manifest.batch); !read.ok()) return read;
   if (const Json* example = Find(*ours, "example_input")) {
     constexpr std::string_view kScope = "flambeau.example_input.";
@@ -209,6 +224,7 @@ Json OursJson(const Manifest& manifest) {
   }
   if (!manifest.inputs.empty()) ours["inputs"] = SpecsJson(manifest.inputs);
   if (!manifest.outputs.empty()) ours["outputs"] = SpecsJson(manifest.outputs);
+  if (!manifest.handler_options.empty()) ours["handler_options"] = manifest.handler_options;
   if (manifest.batch.declared()) ours["batch"] = {{"min", manifest.batch.min}, {"max", manifest.batch.max}};
   if (!manifest.example_input.file.empty()) {
     Json& example = ours["example_input"] = {{"file", manifest.example_input.file}};

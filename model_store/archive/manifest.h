@@ -48,6 +48,7 @@ struct Manifest {
   std::map<std::string, FileDigest> files;  // every file but the manifest; empty: an archive without digests
   std::vector<TensorSpec> inputs;           // empty: undeclared
   std::vector<TensorSpec> outputs;
+  std::map<std::string, std::string, std::less<>> handler_options;  // e.g. top_k: "3"
   BatchRange batch;  // rows that the model takes in one call
   ExampleInput example_input;
   nlohmann::ordered_json lineage;  // where the model comes from: any object; null when there is none

@@ -229,6 +229,15 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Size(
       {"max_request_size", kLimits, "6553500", "Body of a request; a larger one is answered 413."}, 1,
       4LL << 30, [](AppOptions& o, std::int64_t n) { o.http.max_body_bytes = static_cast<std::size_t>(n); }));
+  rows.push_back(Number(
+      {"max_image_pixels", kLimits, "89478485",
+       "Pixels of the pictures of one request together, for the handlers that decode pictures; more is "
+       "answered 400 before anything is decoded. 0: no limit."},
+      "N", 0, 1LL << 40, [](AppOptions& o, std::int64_t n) { Defaults(o).max_image_pixels = n; }));
+  rows.push_back(Boolean({"limit_max_image_pixels", kLimits, "true", "false: as max_image_pixels=0."},
+                         [](AppOptions& o, bool on) {
+                           if (!on) Defaults(o).max_image_pixels = 0;
+                         }));
   rows.push_back(
       Size({"max_header_size", kLimits, "16k", "Header of a request; a larger one is answered 431."}, 256,
            16LL << 20,

@@ -54,7 +54,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"async_logging", "true", "logging is always asynchronous"},
       {"enable_envvars_config", "true", "the environment always overrides the file"},
       {"decode_input_request", "true", "the handler decides how an input is read"},
-      {"limit_max_image_pixels", "true", "there is no image handler"},
       {"default_service_handler", "", "an archive without a handler gets `tensor`"},
       {"service_envelope", "", "this version has no envelopes"},
       {"install_py_dep_per_model", "false", kNoPython},

@@ -168,7 +168,8 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
 
   Result<std::unique_ptr<Handler>> handler =
-      MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs});
+      MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs, manifest.handler_options,
+                                 options.max_image_pixels});
   if (!handler) return StepFailed(request, "make handler", info.handler, handler.error());
 
   // The sample for check and warm-up: a real request if the archive brings one, else what the declaration
@@ -181,6 +182,8 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
     if (!example) return StepFailed(request, "check", manifest.example_input.file, example.error());
     sample = (*handler)->Prepare(std::move(*example));
     if (!sample) return StepFailed(request, "check", manifest.example_input.file, sample.error());
+    if (Status status = (*handler)->Decode(*sample); !status.ok())
+      return StepFailed(request, "check", manifest.example_input.file, status);
     checked_with = "example input";
   } else {
     sample = (*handler)->SyntheticSample();

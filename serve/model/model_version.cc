@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/model/decode_stage.h"
 
 namespace serve {
 namespace {
@@ -48,7 +49,8 @@ ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique
       folder_(std::move(folder)),
       queue_(info_.name, options_.scheduler, *metrics_),
       runtime_(std::move(runtime)),
-      intra_op_threads_(std::max(1, options.intra_op_threads)) {}
+      intra_op_threads_(std::max(1, options.intra_op_threads)),
+      workers_only_(handler_->Decodes()) {}
 
 ModelVersion::~ModelVersion() {
   (void)Close(TimePoint::max());
@@ -152,12 +154,15 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
 }
 
 void ModelVersion::RunBatch(Batch batch) {
+  const std::size_t taken = batch.items.size();
+  if (handler_->Decodes()) DecodeSamples(*handler_, batch, *metrics_);
+  if (batch.items.empty()) return queue_.Finished(taken);
   const TimePoint start = SteadyClock::now();
   RunPart(batch.items);
   const SteadyClock::duration took = SteadyClock::now() - start;
   metrics_->inference.Observe(Seconds(took));
   queue_.times().Record(batch.rows, took);
-  queue_.Finished(batch.items.size());
+  queue_.Finished(taken);
 }
 
 /// Runs the requests of `part` together; when that fails, in halves, until the request that spoils it stands

@@ -151,7 +151,7 @@ class ModelVersion {
   std::atomic<int> intra_op_threads_;
   std::atomic<bool> closing_{false};
 
-  std::atomic<bool> workers_only_{false};  // a batch on a caller's thread took too long: never again
+  std::atomic<bool> workers_only_;  // never on a caller's thread: it took too long once, or decodes
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

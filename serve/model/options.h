@@ -30,6 +30,7 @@ struct VersionOptions {
   TuningMode tuning = TuningMode::kBackground;
   Precision precision = Precision::kFloat32;
   bool workers_planned = false;  // nobody asked for a number of workers or threads: tuning may choose it
+  std::int64_t max_image_pixels = 89'478'485;  // of the pictures of one request; 0: no limit
 };
 
 /// Knobs of tuning that all versions share.

@@ -15,12 +15,22 @@ TEST(MakeHandlerTest, TensorIsTheDefaultAndHasTorchServesName) {
 }
 
 TEST(MakeHandlerTest, AnUnknownNameListsTheKnownOnes) {
-  const auto handler = MakeHandler("image_classifier", {});
+  const auto handler = MakeHandler("dali_image_classifier", {});
   ASSERT_FALSE(handler);
   EXPECT_EQ(handler.error().code, Code::kInvalidArgument);
   EXPECT_EQ(handler.error().message,
-            "unknown handler \"image_classifier\"; known are tensor (also called base_handler) and "
-            "text_classifier");
+            "unknown handler \"dali_image_classifier\"; known are tensor, image_classifier, image_segmenter, "
+            "object_detector, text_classifier, text_embedding and base_handler, which is tensor");
+}
+
+TEST(MakeHandlerTest, PythonCodeIsRefusedWithTheNamesThatCanBeUsed) {
+  for (const std::string_view name : {"my_handler.py", "my_handler.py:handle", "service:handle"}) {
+    const auto handler = MakeHandler(name, {});
+    ASSERT_FALSE(handler) << name;
+    EXPECT_NE(handler.error().message.find("is Python code, which does not run in this server"),
+              std::string::npos);
+    EXPECT_NE(handler.error().message.find("image_classifier"), std::string::npos);
+  }
 }
 
 TEST(MakeHandlerTest, ADeclarationThatCannotWorkIsRefusedByName) {

@@ -32,9 +32,10 @@ struct ClockResolver : torch::jit::Resolver {
 };
 
 /// A module whose forward has this body; `x` is the batch.
-torch::jit::Module MakeModule(const std::string& body, const std::string& result = "Tensor") {
+torch::jit::Module MakeModule(const std::string& body, const std::string& result = "Tensor",
+                              const std::string& more_inputs = {}) {
   torch::jit::Module module("Model");
-  module.define("def forward(self, x: Tensor) -> " + result + ":\n" + body,
+  module.define("def forward(self, x: Tensor" + more_inputs + ") -> " + result + ":\n" + body,
                 std::make_shared<ClockResolver>());
   module.eval();
   return module;
@@ -59,6 +60,23 @@ torch::jit::Module MakeMlp() {
   return module;
 }
 
+/// As torchvision's scripted detectors: a list of pictures to (losses, a dictionary for each picture). Here
+/// one box, as large as the picture.
+torch::jit::Module MakeDetector() {
+  torch::jit::Module module("Detector");
+  module.define(
+      "def forward(self, pictures: List[Tensor]) -> Tuple[Dict[str, Tensor], List[Dict[str, Tensor]]]:\n"
+      "  losses: Dict[str, Tensor] = {}\n"
+      "  found: List[Dict[str, Tensor]] = []\n"
+      "  for picture in pictures:\n"
+      "    box = torch.tensor([[0.0, 0.0, float(picture.size(2)), float(picture.size(1))]])\n"
+      "    found.append({\"boxes\": box, \"labels\": torch.tensor([1]), \"scores\": torch.tensor([0.75])})\n"
+      "  return (losses, found)\n",
+      std::make_shared<ClockResolver>());
+  module.eval();
+  return module;
+}
+
 void WriteFile(const fs::path& file, const std::vector<char>& bytes) {
   std::ofstream stream(file, std::ios::binary);
   stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -75,6 +93,13 @@ void WriteModels(const fs::path& folder) {
   save("text.pt", MakeModule("  return \"hello\"\n", "str"));
   save("tuple.pt", MakeModule("  return (x, x * 2)\n", "Tuple[Tensor, Tensor]"));
   save("dict.pt", MakeModule("  return {\"single\": x, \"double\": x * 2}\n", "Dict[str, Tensor]"));
+  // Six scores of a picture: how red, green, blue it is, and how little.
+  save("colors.pt", MakeModule("  m = x.mean([2, 3])\n  return torch.cat([m, -m], 1)\n"));
+  save("planes.pt", MakeModule("  return {\"out\": x}\n", "Dict[str, Tensor]"));
+  save("detector.pt", MakeDetector());
+  // A token's id and its square, for each token.
+  save("states.pt",
+       MakeModule("  f = x.to(6)\n  return torch.stack([f, f * f], 2)\n", "Tensor", ", mask: Tensor"));
   save("nan.pt", MakeModule("  return (x - x) / (x - x)\n"));
   // Busy for as many milliseconds as the largest value of the batch says; nothing can interrupt it.
   const std::string busy =

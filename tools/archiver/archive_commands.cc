@@ -58,6 +58,7 @@ fs::path TemporaryFolder() {
 
 /// `create` as it was typed.
 struct CreateArguments {
+  std::vector<std::string> handler_options;
   CreateOptions options;
   std::string serialized_file, model_file, requirements_file, config_file, example, lineage,
       export_path = ".";
@@ -116,6 +117,17 @@ Status ReadLineage(const std::string& file, nlohmann::ordered_json& lineage) {
   return {};
 }
 
+Status ReadHandlerOptions(const std::vector<std::string>& typed, CreateOptions& options) {
+  for (const std::string& option : typed) {
+    const std::size_t equals = option.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return InvalidArgument(fmt::format("--handler-option {}: expected name=value", option));
+    }
+    options.handler_options[option.substr(0, equals)] = option.substr(equals + 1);
+  }
+  return {};
+}
+
 int RunCreate(CreateArguments& typed, const Console& console) {
   static const std::map<std::string, ArchiveFormat> kFormats = {{"default", ArchiveFormat::kDefault},
                                                                 {"zip-store", ArchiveFormat::kZipStore},
@@ -132,7 +144,8 @@ int RunCreate(CreateArguments& typed, const Console& console) {
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),
-        ReadBatch(typed.batch, options.batch), ReadLineage(typed.lineage, options.lineage)}) {
+        ReadHandlerOptions(typed.handler_options, options), ReadBatch(typed.batch, options.batch),
+        ReadLineage(typed.lineage, options.lineage)}) {
     if (!status.ok()) return console.Fail(status);
   }
   const Result<CreatedArchive> created = CreateArchive(options);
@@ -161,6 +174,9 @@ std::string Summary(const UnpackedArchive& archive) {
   line("archiver", manifest.archiver_version);
   for (const TensorSpec& spec : manifest.inputs) line("input", SpecText(spec));
   for (const TensorSpec& spec : manifest.outputs) line("output", SpecText(spec));
+  for (const auto& [option, value] : manifest.handler_options) {
+    line("option", fmt::format("{}={}", option, value));
+  }
   if (manifest.batch.declared()) line("batch", BatchText(manifest.batch));
   if (!manifest.example_input.file.empty()) {
     line("example", fmt::format("{} ({})", manifest.example_input.file, manifest.example_input.content_type));
@@ -250,6 +266,10 @@ void AddCreate(CLI::App& archive, const Console& console, int& exit_code) {
   create
       ->add_option("--handler", options.handler, "tensor, text_classifier, another built-in name, or a file")
       ->default_str("tensor");
+  create
+      ->add_option("--handler-option", typed->handler_options,
+                   "An option of the handler, such as top_k=3; repeat (docs/handlers.md lists them)")
+      ->allow_extra_args(false);
   create->add_option("--extra-files", typed->extra_files, "Comma list of files, wildcards and folders")
       ->allow_extra_args(false);
   create->add_option("--runtime", options.runtime, "Kept for TorchServe")

@@ -1,5 +1,6 @@
 #include "serve/runtime/torchscript/tensors.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -54,6 +55,28 @@ Status Append(const c10::IValue& value, std::string name, RunOutputs& outputs) {
   return {};
 }
 
+bool IsDictionary(const c10::IValue& value) { return value.isGenericDict(); }
+
+Status AppendDictionary(const c10::IValue& value, RunOutputs& outputs) {
+  for (const auto& entry : value.toGenericDict()) {
+    if (!entry.key().isString()) {
+      return Failed(
+          fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
+    }
+    Status status = Append(entry.value(), entry.key().toStringRef(), outputs);
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
+/// What a scripted detector answers: a list with a dictionary for each picture, behind the losses of
+/// training. The dictionaries come one behind the other.
+bool IsDictionaries(const c10::IValue& value) {
+  if (!value.isList()) return false;
+  const auto list = value.toListRef();
+  return !list.empty() && std::all_of(list.begin(), list.end(), IsDictionary);
+}
+
 }  // namespace
 
 Status Failed(std::string message) {
@@ -81,6 +104,13 @@ Result<RunOutputs> Unpack(const c10::IValue& value) {
   Status status;
   if (value.isTensor()) {
     status = Append(value, "", outputs);
+  } else if (IsDictionaries(value)) {
+    for (const c10::IValue& element : value.toListRef()) {
+      if (status.ok()) status = AppendDictionary(element, outputs);
+    }
+  } else if (value.isTuple() && value.toTupleRef().elements().size() == 2 &&
+             IsDictionaries(value.toTupleRef().elements()[1])) {
+    return Unpack(value.toTupleRef().elements()[1]);
   } else if (value.isTuple()) {
     for (const c10::IValue& element : value.toTupleRef().elements()) {
       if (status.ok()) status = Append(element, "", outputs);
@@ -90,13 +120,7 @@ Result<RunOutputs> Unpack(const c10::IValue& value) {
       if (status.ok()) status = Append(element, "", outputs);
     }
   } else if (value.isGenericDict()) {
-    for (const auto& entry : value.toGenericDict()) {
-      if (!entry.key().isString()) {
-        status = Failed(
-            fmt::format("the model answered with {}; the keys must be text", value.type()->repr_str()));
-      }
-      if (status.ok()) status = Append(entry.value(), entry.key().toStringRef(), outputs);
-    }
+    status = AppendDictionary(value, outputs);
   } else {
     status =
         Failed(fmt::format("the model answered with {}; it must answer with a tensor, a tuple or list of "

@@ -54,6 +54,7 @@ class TorchScriptRuntime final : public Runtime {
         ._set_initial_executor_execution_mode(torch::jit::ExecutorExecutionMode::SIMPLE);
     const c10::FunctionSchema& schema = forward_.function().getSchema();
     most_inputs_ = schema.arguments().size() - 1;  // without self
+    takes_list_ = most_inputs_ > 0 && schema.arguments()[1].type()->isSubtypeOf(*c10::ListType::ofTensors());
     for (std::size_t i = 1; i < schema.arguments().size(); ++i) {
       if (!schema.arguments()[i].default_value()) ++least_inputs_;
     }
@@ -134,7 +135,11 @@ class TorchScriptRuntime final : public Runtime {
       if (recipe_.bfloat16 && tensor.is_floating_point()) tensor = tensor.to(at::kBFloat16);
       if (recipe_.channels_last && tensor.dim() == 4)
         tensor = tensor.contiguous(at::MemoryFormat::ChannelsLast);
-      stack.emplace_back(std::move(tensor));
+      if (takes_list_ && &input == inputs.data() && tensor.dim() > 0) {
+        stack.emplace_back(c10::List<at::Tensor>(tensor.unbind(0)));  // detectors take a list of pictures
+      } else {
+        stack.emplace_back(std::move(tensor));
+      }
     }
     if (executor == nullptr) return Finish(forward_(std::move(stack)));
     executor->run(stack);
@@ -151,6 +156,7 @@ class TorchScriptRuntime final : public Runtime {
   const torch::jit::Module module_;
   torch::jit::Method forward_;
   std::map<std::vector<std::int64_t>, std::unique_ptr<torch::jit::GraphExecutor>> executors_;  // by ShapeKey
+  bool takes_list_ = false;  // forward(List[Tensor], ...): one element for each row of the first input
   std::size_t least_inputs_ = 0;
   std::size_t most_inputs_ = 0;
 };
