@@ -17,6 +17,8 @@ using nlohmann::ordered_json;
 /// Answers of the connection itself: a malformed request or header, a slow or too large one, no memory, too
 /// many connections or a full queue.
 constexpr std::string_view kEveryStatus = "400 408 413 417 431 500 503";
+constexpr std::string_view kErrorStatuses[] = {"400", "403", "404", "405", "408", "409", "413",
+                                               "415", "417", "431", "500", "501", "503", "504"};
 constexpr std::string_view kJson = "application/json";
 
 ordered_json Ref(std::string_view schema) {
@@ -143,14 +145,25 @@ ordered_json AnswerContent(AnswerForm answer) {
   return nullptr;
 }
 
-/// The 503 of these says what is not ready, in the form of the 200; or is the error of a full server.
-ordered_json ErrorContent(AnswerForm answer, std::string_view status) {
-  const std::string_view own = answer == AnswerForm::kHealth       ? "Health"
-                               : answer == AnswerForm::kReady      ? "Ready"
-                               : answer == AnswerForm::kModelReady ? "ModelReady"
-                                                                   : "";
-  if (status != "503" || own.empty()) return JsonContent(Ref("Error"));
-  return JsonContent({{"anyOf", ordered_json::array({Ref(own), Ref("Error")})}});
+/// The 503 of these says what is not ready, in the form of the 200.
+std::string_view NotReadyForm(AnswerForm answer) {
+  if (answer == AnswerForm::kHealth) return "Health";
+  if (answer == AnswerForm::kReady) return "Ready";
+  return answer == AnswerForm::kModelReady ? "ModelReady" : "";
+}
+
+int Number(std::string_view status) {
+  return (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
+}
+
+/// Every error that an operation may refer to.
+ordered_json ErrorResponses() {
+  ordered_json responses = ordered_json::object();
+  for (const std::string_view status : kErrorStatuses) {
+    responses[std::string(status)] = {{"description", ReasonPhrase(Number(status))},
+                                      {"content", JsonContent(Ref("Error"))}};
+  }
+  return responses;
 }
 
 ordered_json Binary() { return {{"schema", {{"type", "string"}, {"format", "binary"}}}}; }
@@ -224,11 +237,16 @@ ordered_json Responses(const Operation& operation) {
   ForEachWord(kEveryStatus, [&](std::string_view status) { statuses.push_back(status); });
   std::sort(statuses.begin(), statuses.end());
   for (const std::string_view status : statuses) {
-    const int code = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
-    const bool good = code < 300;
-    responses[std::string(status)] = {
-        {"description", ReasonPhrase(code)},
-        {"content", good ? AnswerContent(operation.answer) : ErrorContent(operation.answer, status)}};
+    if (status[0] == '2') {
+      responses[std::string(status)] = {{"description", ReasonPhrase(Number(status))},
+                                        {"content", AnswerContent(operation.answer)}};
+    } else if (const std::string_view own = NotReadyForm(operation.answer); status == "503" && !own.empty()) {
+      const ordered_json schema = {{"anyOf", ordered_json::array({Ref(own), Ref("Error")})}};
+      responses["503"] = {{"description", "Not ready, or the server is full"},
+                          {"content", JsonContent(schema)}};
+    } else {
+      responses[std::string(status)] = {{"$ref", fmt::format("#/components/responses/{}", status)}};
+    }
   }
   return responses;
 }
@@ -279,7 +297,7 @@ std::string DescribeApi(const Router& router, std::string_view title, std::strin
   const ordered_json document = {{"openapi", "3.0.1"},
                                  {"info", {{"title", title}, {"version", FLAMBEAU_VERSION}}},
                                  {"paths", std::move(paths)},
-                                 {"components", {{"schemas", Schemas()}}}};
+                                 {"components", {{"schemas", Schemas()}, {"responses", ErrorResponses()}}}};
   return document.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -21,9 +21,9 @@ struct HttpLimits {
       1'000};  // reading what a refused client still sends, before closing
 
   // Access-Control-Allow-* of every answer, verbatim; empty: the field is not sent.
-  std::string cors_allowed_origin;
-  std::string cors_allowed_methods;
-  std::string cors_allowed_headers;
+  std::string cors_allowed_origin{};
+  std::string cors_allowed_methods{};
+  std::string cors_allowed_headers{};
   std::size_t gzip_response_min_bytes = 0;  // answers from this size on are packed; 0: none
 };
 

@@ -72,10 +72,16 @@ bool TakeTail(std::string_view path, std::string_view first, std::string& value)
   return value.find('\0') == std::string::npos;
 }
 
-HttpReply NoSuchPath() {
-  return ErrorReply(Status{Code::kNotFound,
-                           "Requested resource is not found, please refer to API document. "
-                           "GET /api-description shows what is here."});
+HttpReply NoSuchPath(const std::vector<Router::Route>& routes) {
+  std::string known;
+  for (const Router::Route& route : routes) {
+    if (route.segments.empty() || IsNamed(route.segments[0])) continue;
+    const std::string first = "/" + route.segments[0];
+    if ((known + ",").find(first + ",") == std::string::npos) known += (known.empty() ? "" : ", ") + first;
+  }
+  return ErrorReply(Status{
+      Code::kNotFound,
+      fmt::format("Requested resource is not found, please refer to API document. Known here: {}", known)});
 }
 
 }  // namespace
@@ -123,7 +129,7 @@ void Router::Add(Router other) {
 
 Router::Found Router::Find(HttpRequest& request) const {
   Segments raw;
-  if (!Cut(request.path, raw)) return {nullptr, NoSuchPath()};
+  if (!Cut(request.path, raw)) return {nullptr, NoSuchPath(routes_)};
 
   // Escapes are rare: only a path with one pays for decoding.
   std::array<std::string, kMostSegments> decoded;
@@ -179,7 +185,7 @@ Router::Found Router::Find(HttpRequest& request) const {
     }
     return {&route, {}};
   }
-  if (allowed.empty()) return {nullptr, NoSuchPath()};
+  if (allowed.empty()) return {nullptr, NoSuchPath(routes_)};
   HttpReply reply = ErrorReply(
       Status{Code::kMethodNotAllowed,
              fmt::format("Requested method is not allowed, please refer to API document. Allowed here: {}",
