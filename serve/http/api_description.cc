@@ -219,10 +219,16 @@ ordered_json Parameters(const Operation& operation, const std::vector<std::strin
     list.push_back(Parameter(name, "query", required, Type(word.substr(colon + 1))));
   });
   if (operation.statuses.find("504") != std::string_view::npos) {
-    list.push_back(Parameter("X-Request-Timeout-Ms", "header", false,
-                             {{"type", "integer"}, {"minimum", 1}, {"maximum", 86'400'000}}));
-    list.push_back(Parameter("X-Request-Priority", "header", false,
-                             {{"type", "string"}, {"enum", {"high", "normal", "low"}}}));
+    // An empty field counts as none.
+    const ordered_json none = {{"type", "string"}, {"maxLength", 0}};
+    const ordered_json timeout = {{"type", "integer"}, {"minimum", 1}, {"maximum", 86'400'000}};
+    const ordered_json priority = {{"type", "string"},
+                                   {"pattern", "^([Hh][Ii][Gg][Hh]|[Nn][Oo][Rr][Mm][Aa][Ll]|[Ll][Oo][Ww])$"}};
+    const auto either = [&](const ordered_json& schema) {
+      return ordered_json{{"anyOf", ordered_json::array({schema, none})}};
+    };
+    list.push_back(Parameter("X-Request-Timeout-Ms", "header", false, either(timeout)));
+    list.push_back(Parameter("X-Request-Priority", "header", false, either(priority)));
   }
   return list;
 }

@@ -78,7 +78,7 @@ struct RenderHint {
   bool single_row = true;  // the request was one row: answer with the row, not with a list of rows
   bool instances = false;  // answer as {"predictions": [...]}
   bool binary = false;     // raw little-endian bytes
-  std::shared_ptr<const InferAsk> infer;  // set: answer as KServe v2
+  std::shared_ptr<const InferAsk> infer{};  // set: answer as KServe v2
 };
 
 /// One request, ready to run: what Prepare makes and what the queue holds.

@@ -202,7 +202,7 @@ TEST_F(KServeTest, V2BadRequestsAreToldWhatIsWrong) {
       400);
   const std::string good = R"({"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]})";
   EXPECT_THAT(V2("double", R"({"inputs": [)" + good + "," + good + "]}").body, HasSubstr("comes twice"));
-  EXPECT_THAT(V2("double", R"({"inputs": [)" + good + "]} x").body, HasSubstr("text follows"));
+  EXPECT_THAT(V2("double", R"({"inputs": [)" + good + "]} x").body, HasSubstr("invalid JSON"));
 }
 
 TEST_F(KServeTest, V2BinaryTensorsAreRefusedWithAHint) {
