@@ -96,7 +96,8 @@ Result<Sample> Handler::PrepareTensors(std::vector<InferTensor> /*inputs*/) cons
 
 Result<std::vector<InferTensor>> Handler::RenderTensors(const Output& output) const {
   const std::size_t count = output.tensors.size();
-  const std::vector<InferSpec> declared = output.names.size() < count ? InferOutputs() : std::vector<InferSpec>();
+  const std::vector<InferSpec> declared =
+      output.names.size() < count ? InferOutputs() : std::vector<InferSpec>();
   std::vector<InferTensor> tensors(count);
   for (std::size_t i = 0; i < count; ++i) {
     if (output.names.size() >= count) {

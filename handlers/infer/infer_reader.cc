@@ -196,7 +196,8 @@ class InferReader {
     for (const auto& [has, name] : {std::pair(has_name, "name"), std::pair(has_shape, "shape"),
                                     std::pair(has_datatype, "datatype"), std::pair(has_data, "data")}) {
       if (has) continue;
-return BadInput(fmt::format("{}: \"{}\" is missing; a tensor has name, shape, datatype and data", place, name));
+      return BadInput(
+          fmt::format("{}: \"{}\" is missing; a tensor has name, shape, datatype and data", place, name));
     }
     if (!ParseDatatype(datatype, tensor.datatype)) {
       std::string known;

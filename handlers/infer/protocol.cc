@@ -15,7 +15,7 @@
 namespace serve {
 namespace {
 
-Result<Sample> PrepareV1(const Handler& handler, Request request) {
+Result<Sample> PrepareV1(const Handler& handler, Request&& request) {
   Result<Sample> sample = handler.Prepare(std::move(request));
   if (sample && !sample->hint.instances) {
     return InvalidArgument("body: expected {\"instances\": [...]} with a row for each prediction");
@@ -84,7 +84,7 @@ void AppendTensor(std::string& body, const InferTensor& tensor) {
 
 }  // namespace
 
-Result<Sample> PrepareAs(const Handler& handler, Request request) {
+Result<Sample> PrepareAs(const Handler& handler, Request&& request) {
   switch (request.protocol) {
     case Protocol::kKServeV1:
       return PrepareV1(handler, std::move(request));

@@ -185,11 +185,13 @@ Result<TextInput> ReadTexts(const Request& request, const TextLimits& limits) {
 Result<TextInput> CheckTexts(const std::vector<std::string>& texts, std::string_view place,
                              const TextLimits& limits) {
   if (texts.size() > limits.max_texts) {
-    return BadInput(fmt::format("{}: {} texts, allowed are {} in one request", place, texts.size(), limits.max_texts));
+    return BadInput(
+        fmt::format("{}: {} texts, allowed are {} in one request", place, texts.size(), limits.max_texts));
   }
   JsonTexts checked(limits);
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (Status status = checked.AddText(texts[i], fmt::format("{}[{}]", place, i)); !status.ok()) return status;
+    if (Status status = checked.AddText(texts[i], fmt::format("{}[{}]", place, i)); !status.ok())
+      return status;
   }
   TextInput input = std::move(checked).Take();
   input.hint.single_row = false;

@@ -9,9 +9,9 @@ Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view 
   Result<ModelHandle> found = models_.Find(model, version);
   // While the start's models are loading, "not found" would be final where "not yet" is true.
   if (!found && models_.Starting() && found.error().code == Code::kModelNotFound) {
-    return Status{Code::kUnavailable,
-                  found.error().message +
-                      " (models are still loading: try again, GET /ping tells when they are)"};
+    return Status{
+        Code::kUnavailable,
+        found.error().message + " (models are still loading: try again, GET /ping tells when they are)"};
   }
   return found;
 }
@@ -43,7 +43,8 @@ Result<Response> InferenceApi::Render(Prediction prediction) {
   return prediction.model->Render(prediction.output, prediction.hint, prediction.arrival);
 }
 
-Result<InferenceApi::Metadata> InferenceApi::Describe(std::string_view model, std::string_view version) const {
+Result<InferenceApi::Metadata> InferenceApi::Describe(std::string_view model,
+                                                      std::string_view version) const {
   const Result<ModelHandle> found = Find(model, version);
   if (!found) return found.error();
   const VersionInfo& info = (*found)->info();
@@ -67,8 +68,9 @@ std::vector<std::string> InferenceApi::ModelNames() const {
 std::string InferenceApi::OnlyModel() const {
   std::string only;
   for (const ServedModels::Entry& entry : models_.List()) {
-    const bool at_start = std::any_of(entry.versions.begin(), entry.versions.end(),
-                                      [](const ModelHandle& handle) { return handle->info().loaded_at_startup; });
+    const bool at_start =
+        std::any_of(entry.versions.begin(), entry.versions.end(),
+                    [](const ModelHandle& handle) { return handle->info().loaded_at_startup; });
     if (!at_start) continue;
     if (!only.empty()) return {};
     only = entry.name;

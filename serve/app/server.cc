@@ -112,9 +112,9 @@ Status Server::OpenListeners() {
                                     "Flambeau management API", inference_api_),
                     management_});
   if (options_.metrics_listener) {
-    wanted.push_back(
-        {options_.metrics, "--metrics-address", "Metrics",
-         WithDescription(MetricsRouter(metrics_), "Flambeau metrics API", inference_api_), metrics_listener_});
+    wanted.push_back({options_.metrics, "--metrics-address", "Metrics",
+                      WithDescription(MetricsRouter(metrics_), "Flambeau metrics API", inference_api_),
+                      metrics_listener_});
   }
   for (Wanted& one : wanted) {
     Result<std::unique_ptr<Listener>> opened =

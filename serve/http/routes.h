@@ -10,9 +10,9 @@
 
 namespace serve {
 
-/// GET /ping; POST or PUT on /predictions/{model}[/{version}[/{url_path...}]] and /explanations/…; /invocations,
-/// /models/{model}/invoke and the legacy /{model}[/{version}]/predict (also GET, with inputs in the query); KServe
-/// v1 under /v1, v2 under /v2.
+/// GET /ping; POST or PUT on /predictions/{model}[/{version}[/{url_path...}]] and /explanations/…;
+/// /invocations, /models/{model}/invoke and the legacy /{model}[/{version}]/predict (also GET, with inputs in
+/// the query); KServe v1 under /v1, v2 under /v2.
 ///
 /// Headers: X-Request-Timeout-Ms (1 to 86,400,000) is the request's deadline, X-Request-Priority (high,
 /// normal, low)

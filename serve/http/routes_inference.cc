@@ -57,7 +57,8 @@ void RunSoon(ModelHandle model) {
 TimePoint Invocation(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {
   Result<Request> request = DecodeRequest(http, limits);
   if (!request) return Refuse(request.error(), std::move(sender));
-  if (Status status = AddQueryParts(http, limits, *request); !status.ok()) return Refuse(status, std::move(sender));
+  if (Status status = AddQueryParts(http, limits, *request); !status.ok())
+    return Refuse(status, std::move(sender));
   std::string model;
   for (const RequestPart& part : request->parts) {
     if (part.name == "model_name") model = part.value;
@@ -68,12 +69,14 @@ TimePoint Invocation(InferenceApi& api, const HttpLimits& limits, HttpRequest& h
 }
 
 /// Routes on which the query brings inputs beside the body.
-TimePoint PredictWithQuery(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {
+TimePoint PredictWithQuery(InferenceApi& api, const HttpLimits& limits, HttpRequest& http,
+                           ReplySender sender) {
   Result<Request> request = DecodeRequest(http, limits);
   if (!request) return Refuse(request.error(), std::move(sender));
-  if (Status status = AddQueryParts(http, limits, *request); !status.ok()) return Refuse(status, std::move(sender));
-  return StartPrediction(api, http, http.PathParameter("model"), http.PathParameter("version"), std::move(request),
-                         std::move(sender));
+  if (Status status = AddQueryParts(http, limits, *request); !status.ok())
+    return Refuse(status, std::move(sender));
+  return StartPrediction(api, http, http.PathParameter("model"), http.PathParameter("version"),
+                         std::move(request), std::move(sender));
 }
 
 }  // namespace
@@ -111,10 +114,10 @@ HttpReply NoExplanation(const InferenceApi& api, std::string_view model, std::st
   const Result<ModelHandle> found = api.Find(model, version);
   if (!found) return ErrorReply(found.error());
   const VersionInfo& info = (*found)->info();
-  return ErrorReply(Status{
-      Code::kNotImplemented,
-      fmt::format("Model \"{}\" version {} has no explanations: its handler `{}` only predicts.", info.name,
-                  info.version, info.handler.empty() ? "tensor" : info.handler)});
+  return ErrorReply(
+      Status{Code::kNotImplemented,
+             fmt::format("Model \"{}\" version {} has no explanations: its handler `{}` only predicts.",
+                         info.name, info.version, info.handler.empty() ? "tensor" : info.handler)});
 }
 
 HttpReply Ping(const InferenceApi& api) {

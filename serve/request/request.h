@@ -47,7 +47,7 @@ struct Request {
   std::string head;  // owns the names and content types that `parts` and `accept` point to
   std::vector<RequestPart> parts;
   std::string_view accept;
-  std::string query;  // owns the values of parts that came in the query string
+  std::string query;          // owns the values of parts that came in the query string
   bool body_is_part = false;  // parts is exactly one raw `body`: a handler may take the memory over
   Protocol protocol = Protocol::kNative;
 

@@ -203,8 +203,8 @@ TEST_F(BadHttpTest, ABrokenEscapeInThePathIsNamed) {
 
 TEST_F(BadHttpTest, AnUnknownContentEncodingIsRefused) {
   EXPECT_TRUE(
-      IsError(PostJson(server().inference(), "/predictions/double", "[1]", {{"Content-Encoding", "br"}}),
-              415, "UnsupportedMediaTypeException", "gzip"));
+      IsError(PostJson(server().inference(), "/predictions/double", "[1]", {{"Content-Encoding", "br"}}), 415,
+              "UnsupportedMediaTypeException", "gzip"));
 }
 
 TEST_F(BadHttpTest, AnUnknownExpectationIsRefused) {

@@ -35,6 +35,11 @@ TEST(ContentEncodingTest, TheLimitCountsUnpackedBytes) {
   EXPECT_THAT(larger.error().message, HasSubstr("99999"));
 }
 
+TEST(ContentEncodingTest, DeflateIsAZlibStream) {
+  const std::string packed("\x78\x9c\x4b\x4c\x4a\x06\x00\x02\x4d\x01\x27", 11);
+  EXPECT_EQ(Unpack("deflate", packed, 3).value().view(), "abc");
+}
+
 TEST(ContentEncodingTest, SeveralGzipMembersAreOneBody) {
   EXPECT_EQ(Unpack("gzip", Gzip("ab") + Gzip("cd"), 10).value().view(), "abcd");
 }
