@@ -16,7 +16,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libarchive13 libcurl4 libfmt9 libgomp1 \
        libjpeg62-turbo libpng16-16 libutf8proc2 libwebp7 \
-       libmimalloc2.0 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 \
+       libmimalloc2.0 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /models --create-home flambeau
 # The programs look for libtorch at the path where they were linked.

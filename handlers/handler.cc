@@ -89,4 +89,29 @@ Result<std::vector<Output>> Handler::Split(const std::vector<Tensor>& outputs,
   return parts;
 }
 
+Result<Sample> Handler::PrepareTensors(std::vector<InferTensor> /*inputs*/) const {
+  return Status{Code::kNotImplemented,
+                "the handler of this model takes no KServe v2 tensors; send the request to /predictions"};
+}
+
+Result<std::vector<InferTensor>> Handler::RenderTensors(const Output& output) const {
+  const std::size_t count = output.tensors.size();
+  const std::vector<InferSpec> declared =
+      output.names.size() < count ? InferOutputs() : std::vector<InferSpec>();
+  std::vector<InferTensor> tensors(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (output.names.size() >= count) {
+      tensors[i].name = output.names[i];
+    } else if (declared.size() == count) {
+      tensors[i].name = declared[i].name;
+    } else {
+      tensors[i].name = fmt::format("output{}", i);
+    }
+    tensors[i].datatype = output.tensors[i].dtype;
+    tensors[i].shape = output.tensors[i].shape;
+    tensors[i].numbers = output.tensors[i];
+  }
+  return tensors;
+}
+
 }  // namespace serve

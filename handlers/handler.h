@@ -9,6 +9,7 @@
 #include "handlers/options.h"
 #include "serve/base/status.h"
 #include "serve/base/tensor_spec.h"
+#include "serve/request/infer.h"
 #include "serve/request/request.h"
 
 namespace serve {
@@ -55,6 +56,17 @@ class Handler {
                                             const std::vector<std::string>& names,
                                             const std::vector<const Sample*>& samples) const;
   virtual Result<Response> Render(const Output& output, const RenderHint& hint) const = 0;
+
+  /// The same for typed tensors (KServe v2), which have another form than a request of the handler's own.
+  /// `inputs` are those of InferInputs(), in its order, with its types and shapes; when it is empty, whatever
+  /// the client sent. The default is kNotImplemented.
+  virtual Result<Sample> PrepareTensors(std::vector<InferTensor> inputs) const;
+  /// All outputs, named. The default passes the module's tensors on, with the module's names, else
+  /// those of InferOutputs(), else output0, output1, …
+  virtual Result<std::vector<InferTensor>> RenderTensors(const Output& output) const;
+  /// What PrepareTensors takes and RenderTensors gives; empty: the archive declares nothing.
+  [[nodiscard]] virtual std::vector<InferSpec> InferInputs() const { return {}; }
+  [[nodiscard]] virtual std::vector<InferSpec> InferOutputs() const { return {}; }
 
   /// A request that every model of this handler understands, for warm-up when the archive brings no example
   /// and the inputs are fully declared; an error says why there is none.

@@ -175,4 +175,11 @@ Result<std::string> WriteJson(const Output& output, const RenderHint& hint) {
   return text;
 }
 
+void AppendFlat(std::string& text, const Tensor& tensor) {
+  text.reserve(text.size() + ExpectedSize(Output{{tensor}, {}}));
+  AppendNumbers(text, tensor, tensor.data.get(), tensor.elements());
+}
+
+void AppendQuoted(std::string& text, std::string_view value) { AppendName(text, value); }
+
 }  // namespace serve

@@ -81,7 +81,8 @@ void FillWithOnes(Tensor& tensor) {
 
 class TensorHandler final : public Handler {
  public:
-  explicit TensorHandler(const HandlerArtifacts& artifacts) : inputs_(artifacts.inputs) {
+  explicit TensorHandler(const HandlerArtifacts& artifacts)
+      : inputs_(artifacts.inputs), outputs_(artifacts.outputs) {
     for (const TensorSpec& spec : artifacts.outputs) output_names_.push_back(spec.name);
   }
 
@@ -145,7 +146,32 @@ class TensorHandler final : public Handler {
     return Status{Code::kResourceExhausted, "not enough memory for a row of the declared inputs"};
   }
 
+  Result<Sample> PrepareTensors(std::vector<InferTensor> inputs) const override {
+    Sample sample;
+    sample.rows = inputs.front().shape.front();
+    sample.hint.single_row = false;
+    for (InferTensor& input : inputs) {
+      if (!input.datatype) {
+        return BadInput(fmt::format("input \"{}\": the model takes numbers, not BYTES", Excerpt(input.name)));
+      }
+      sample.inputs.push_back(std::move(input.numbers));
+    }
+    sample.shape_key = ShapeKey(sample.inputs);
+    return sample;
+  }
+  [[nodiscard]] std::vector<InferSpec> InferInputs() const override { return WithBatch(inputs_); }
+  [[nodiscard]] std::vector<InferSpec> InferOutputs() const override { return WithBatch(outputs_); }
+
  private:
+  static std::vector<InferSpec> WithBatch(const std::vector<TensorSpec>& specs) {
+    std::vector<InferSpec> result;
+    for (const TensorSpec& spec : specs) {
+      result.push_back({spec.name, spec.dtype, {-1}});
+      result.back().shape.insert(result.back().shape.end(), spec.shape.begin(), spec.shape.end());
+    }
+    return result;
+  }
+
   Result<Sample> Read(Request request, const RequestPart& part) const {
     if (!IsJson(part)) return ReadBinarySample(std::move(request), part, inputs_);
     if (request.body_is_part) return ReadJsonSample(part.value, inputs_);
@@ -168,6 +194,7 @@ class TensorHandler final : public Handler {
   }
 
   const std::vector<TensorSpec> inputs_;
+  const std::vector<TensorSpec> outputs_;
   std::vector<std::string> output_names_;
 };
 

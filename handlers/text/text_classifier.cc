@@ -42,18 +42,53 @@ Sample ToSample(const TextBags& bags) {
 class TextClassifier final : public Handler {
  public:
   TextClassifier(Vocabulary vocabulary, const std::vector<std::string>& labels, const TextLimits& limits)
-      : vocabulary_(std::move(vocabulary)), limits_(limits), labels_(labels.size()), writer_(labels) {}
+      : vocabulary_(std::move(vocabulary)), limits_(limits), labels_(labels), writer_(labels) {}
 
   Result<Sample> Prepare(Request request) const override try {
     const Result<TextInput> input = ReadTexts(request, limits_);
     if (!input) return input.error();
-    TextBags bags;
-    for (const std::string_view text : input->texts) AppendText(text, vocabulary_, bags);
-    Sample sample = ToSample(bags);
-    sample.hint = input->hint;
-    return sample;
+    return ToSample(*input);
   } catch (const std::bad_alloc&) {
     return Status{Code::kResourceExhausted, "not enough memory for the texts of this request"};
+  }
+
+  Result<Sample> PrepareTensors(std::vector<InferTensor> inputs) const override try {
+    const Result<TextInput> input = CheckTexts(inputs.front().texts, "inputs[0].data", limits_);
+    if (!input) return input.error();
+    return ToSample(*input);
+  } catch (const std::bad_alloc&) {
+    return Status{Code::kResourceExhausted, "not enough memory for the texts of this request"};
+  }
+
+  Result<std::vector<InferTensor>> RenderTensors(const Output& output) const override {
+    if (Status status = CheckOutput(output); !status.ok()) return status;
+    const Tensor& probabilities = output.tensors.front();
+    const std::int64_t texts = probabilities.shape[0];
+    const auto classes = static_cast<std::ptrdiff_t>(labels_.size());
+    std::vector<InferTensor> tensors(3);
+    const std::vector<InferSpec> specs = InferOutputs();
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      tensors[i].name = specs[i].name;
+      tensors[i].datatype = specs[i].datatype;
+      tensors[i].shape = {texts};
+    }
+    Tensor best = Tensor::Empty(DType::kInt64, {texts});
+    const auto* row = probabilities.as<float>();
+    for (std::int64_t i = 0; i < texts; ++i, row += classes) {
+      const auto winner = std::max_element(row, row + classes) - row;
+      best.as<std::int64_t>()[i] = winner;
+      tensors[0].texts.push_back(labels_[static_cast<std::size_t>(winner)]);
+    }
+    tensors[1].numbers = std::move(best);
+    tensors[2].shape = probabilities.shape;
+    tensors[2].numbers = probabilities;
+    return tensors;
+  }
+  [[nodiscard]] std::vector<InferSpec> InferInputs() const override { return {{"text", std::nullopt, {-1}}}; }
+  [[nodiscard]] std::vector<InferSpec> InferOutputs() const override {
+    return {{"label", std::nullopt, {-1}},
+            {"class_id", DType::kInt64, {-1}},
+            {"probabilities", DType::kFloat32, {-1, static_cast<std::int64_t>(labels_.size())}}};
   }
 
   Result<std::vector<Tensor>> Collate(const std::vector<const Sample*>& samples) const override try {
@@ -91,7 +126,7 @@ class TextClassifier final : public Handler {
     if (Status status = CheckOutput(output); !status.ok()) return status;
     const Tensor& probabilities = output.tensors.front();
     return Response{writer_.Write(probabilities.as<float>(), static_cast<std::size_t>(probabilities.shape[0]),
-                                  labels_, hint)};
+                                  labels_.size(), hint)};
   } catch (const std::bad_alloc&) {
     return Status{Code::kResourceExhausted, "not enough memory for the answer"};
   }
@@ -104,24 +139,33 @@ class TextClassifier final : public Handler {
       text += terms[i].text + ' ';
     TextBags bags;
     AppendText(text, vocabulary_, bags);
-    return ToSample(bags);
+    return serve::ToSample(bags);
   } catch (const std::bad_alloc&) {
     return Status{Code::kResourceExhausted, "not enough memory for a text"};
   }
 
  private:
+  Sample ToSample(const TextInput& input) const {
+    TextBags bags;
+    for (const std::string_view text : input.texts) AppendText(text, vocabulary_, bags);
+    Sample sample = serve::ToSample(bags);
+    sample.hint = input.hint;
+    return sample;
+  }
+
   Status CheckOutput(const Output& output) const {
     if (output.tensors.empty()) return Unusable("the model answered nothing");
     const Tensor& probabilities = output.tensors.front();
     if (probabilities.dtype != DType::kFloat32 || probabilities.shape.size() != 2) {
       return Unusable(fmt::format("the model answered {} {}, expected probabilities as float32 [texts, {}]",
-                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape), labels_));
+                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape),
+                                  labels_.size()));
     }
-    if (probabilities.shape[1] != static_cast<std::int64_t>(labels_)) {
+    if (probabilities.shape[1] != static_cast<std::int64_t>(labels_.size())) {
       return Unusable(
           fmt::format("the model answered {} classes, but {} names {} labels; they must be from the same "
                       "training",
-                      probabilities.shape[1], kLabelsFile, labels_));
+                      probabilities.shape[1], kLabelsFile, labels_.size()));
     }
     const auto* values = probabilities.as<float>();
     if (!std::all_of(values, values + probabilities.elements(),
@@ -133,7 +177,7 @@ class TextClassifier final : public Handler {
 
   const Vocabulary vocabulary_;
   const TextLimits limits_;
-  const std::size_t labels_;
+  const std::vector<std::string> labels_;  // by class
   const ProbabilityWriter writer_;
 };
 

@@ -182,4 +182,20 @@ Result<TextInput> ReadTexts(const Request& request, const TextLimits& limits) {
   return texts.Read(root);
 }
 
+Result<TextInput> CheckTexts(const std::vector<std::string>& texts, std::string_view place,
+                             const TextLimits& limits) {
+  if (texts.size() > limits.max_texts) {
+    return BadInput(
+        fmt::format("{}: {} texts, allowed are {} in one request", place, texts.size(), limits.max_texts));
+  }
+  JsonTexts checked(limits);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (Status status = checked.AddText(texts[i], fmt::format("{}[{}]", place, i)); !status.ok())
+      return status;
+  }
+  TextInput input = std::move(checked).Take();
+  input.hint.single_row = false;
+  return input;
+}
+
 }  // namespace serve

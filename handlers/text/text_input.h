@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,5 +34,8 @@ struct TextInput {
 /// Errors:  kInvalidArgument with the place: `instances[2]: expected a text, found a number`.
 /// Threads: any; each keeps a JSON parser of at most a few MiB.
 Result<TextInput> ReadTexts(const Request& request, const TextLimits& limits);
+/// The same checks for texts that came in a tensor; the views point into `texts`.
+Result<TextInput> CheckTexts(const std::vector<std::string>& texts, std::string_view place,
+                             const TextLimits& limits);
 
 }  // namespace serve

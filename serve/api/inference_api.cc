@@ -1,19 +1,26 @@
 #include "serve/api/inference_api.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace serve {
 
+Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view version) const {
+  Result<ModelHandle> found = models_.Find(model, version);
+  // While the start's models are loading, "not found" would be final where "not yet" is true.
+  if (!found && models_.Starting() && found.error().code == Code::kModelNotFound) {
+    return Status{
+        Code::kUnavailable,
+        found.error().message + " (models are still loading: try again, GET /ping tells when they are)"};
+  }
+  return found;
+}
+
 InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
                                              UniqueFunction<void(Result<Prediction>)> done) {
-  Result<ModelHandle> found = models_.Find(call.model, call.version);
+  Result<ModelHandle> found = Find(call.model, call.version);
   if (!found) {
-    // While the start's models are loading, "not found" would be final where "not yet" is true.
-    done(models_.Starting() && found.error().code == Code::kModelNotFound
-             ? Status{Code::kUnavailable,
-                      found.error().message +
-                          " (models are still loading: try again, GET /ping tells when they are)"}
-             : found.error());
+    done(found.error());
     return {call.context.deadline, nullptr};
   }
   const ModelHandle version = std::move(*found);
@@ -34,6 +41,41 @@ InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
 
 Result<Response> InferenceApi::Render(Prediction prediction) {
   return prediction.model->Render(prediction.output, prediction.hint, prediction.arrival);
+}
+
+Result<InferenceApi::Metadata> InferenceApi::Describe(std::string_view model,
+                                                      std::string_view version) const {
+  const Result<ModelHandle> found = Find(model, version);
+  if (!found) return found.error();
+  const VersionInfo& info = (*found)->info();
+  Metadata metadata;
+  metadata.name = info.name;
+  if (const auto entry = models_.Get(model); entry) {
+    for (const ModelHandle& handle : entry->versions) metadata.versions.push_back(handle->info().version);
+  }
+  metadata.platform = "pytorch_" + info.runtime;
+  metadata.inputs = (*found)->handler().InferInputs();
+  metadata.outputs = (*found)->handler().InferOutputs();
+  return metadata;
+}
+
+std::vector<std::string> InferenceApi::ModelNames() const {
+  std::vector<std::string> names;
+  for (const ServedModels::Entry& entry : models_.List()) names.push_back(entry.name);
+  return names;
+}
+
+std::string InferenceApi::OnlyModel() const {
+  std::string only;
+  for (const ServedModels::Entry& entry : models_.List()) {
+    const bool at_start =
+        std::any_of(entry.versions.begin(), entry.versions.end(),
+                    [](const ModelHandle& handle) { return handle->info().loaded_at_startup; });
+    if (!at_start) continue;
+    if (!only.empty()) return {};
+    only = entry.name;
+  }
+  return only;
 }
 
 }  // namespace serve

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
@@ -44,6 +45,22 @@ class InferenceApi {
   Accepted Predict(PredictCall call, UniqueFunction<void(Result<Prediction>)> done);
   /// Turns what the model computed into bytes. Called on the I/O thread; records latency.
   Result<Response> Render(Prediction prediction);
+
+  /// A lease on the version (empty: the default one), with the errors of Predict.
+  Result<ModelHandle> Find(std::string_view model, std::string_view version) const;
+  /// What a client may know of a model before it asks.
+  struct Metadata {
+    std::string name;
+    std::vector<std::string> versions;  // ascending
+    std::string platform;               // `pytorch_torchscript`
+    std::vector<InferSpec> inputs;      // of that version
+    std::vector<InferSpec> outputs;
+  };
+  Result<Metadata> Describe(std::string_view model, std::string_view version) const;
+  /// Sorted.
+  [[nodiscard]] std::vector<std::string> ModelNames() const;
+  /// The one model that was loaded at start; empty: none, or several.
+  [[nodiscard]] std::string OnlyModel() const;
 
   /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
   /// server is shutting down; `why` says which.

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/http/api_description.h"
 #include "serve/http/routes.h"
 #include "serve/telemetry/cpu_quota.h"
 
@@ -103,12 +104,17 @@ Status Server::OpenListeners() {
   };
   std::vector<Wanted> wanted;
   wanted.push_back({options_.inference, "--inference-address", "Inference",
-                    InferenceRouter(inference_api_, options_.http), inference_});
+                    WithDescription(InferenceRouter(inference_api_, options_.http), "Flambeau inference API",
+                                    inference_api_),
+                    inference_});
   wanted.push_back({options_.management, "--management-address", "Management",
-                    ManagementRouter(management_api_, inference_api_, management_pool_), management_});
+                    WithDescription(ManagementRouter(management_api_, inference_api_, management_pool_),
+                                    "Flambeau management API", inference_api_),
+                    management_});
   if (options_.metrics_listener) {
-    wanted.push_back(
-        {options_.metrics, "--metrics-address", "Metrics", MetricsRouter(metrics_), metrics_listener_});
+    wanted.push_back({options_.metrics, "--metrics-address", "Metrics",
+                      WithDescription(MetricsRouter(metrics_), "Flambeau metrics API", inference_api_),
+                      metrics_listener_});
   }
   for (Wanted& one : wanted) {
     Result<std::unique_ptr<Listener>> opened =

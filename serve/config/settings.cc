@@ -139,11 +139,24 @@ Setting Timeout(const Row& row, milliseconds HttpLimits::*member) {
                 [member](AppOptions& o, std::int64_t n) { o.http.*member = milliseconds(n); });
 }
 
+/// The value of a header field, sent as it is.
+Setting Field(const Row& row, std::string HttpLimits::*member) {
+  Setting setting = Begin(row, "TEXT");
+  setting.apply = [member](std::string_view text, AppOptions& options) -> std::string {
+    const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    if (!plain) return "printable ASCII, as it stands in a header";
+    options.http.*member = text;
+    return {};
+  };
+  return setting;
+}
+
 constexpr std::string_view kAddresses = "Addresses";
 constexpr std::string_view kModels = "Models";
 constexpr std::string_view kBatching =
     "Queue and batches of a model version (a register call may say otherwise)";
 constexpr std::string_view kLimits = "Limits of HTTP connections";
+constexpr std::string_view kAnswers = "Answers";
 constexpr std::string_view kThreads = "Threads";
 constexpr std::string_view kMetrics = "Metrics";
 constexpr std::string_view kLogs = "Logs";
@@ -255,6 +268,22 @@ std::vector<Setting> MakeSettings() {
                          &HttpLimits::idle_timeout));
   rows.push_back(Timeout({"write_timeout_ms", kLimits, "60000", "A client that does not read its answer."},
                          &HttpLimits::write_timeout));
+
+  rows.push_back(Field({"cors_allowed_origin", kAnswers, "",
+                        "Access-Control-Allow-Origin of every answer. With it, OPTIONS requests of browsers "
+                        "(preflights) are answered 200."},
+                       &HttpLimits::cors_allowed_origin));
+  rows.push_back(Field(
+      {"cors_allowed_methods", kAnswers, "", "Access-Control-Allow-Methods of every answer, as GET, POST."},
+      &HttpLimits::cors_allowed_methods));
+  rows.push_back(Field({"cors_allowed_headers", kAnswers, "",
+                        "Access-Control-Allow-Headers of every answer, as Content-Type, Authorization."},
+                       &HttpLimits::cors_allowed_headers));
+  rows.push_back(Size({"gzip_response_min_size", kAnswers, "0",
+                       "Answers of this size and more are sent as gzip to clients that accept it. 0: none."},
+                      0, 1LL << 40, [](AppOptions& o, std::int64_t n) {
+                        o.http.gzip_response_min_bytes = static_cast<std::size_t>(n);
+                      }));
 
   rows.push_back(
       Number({"number_of_netty_threads", kThreads, "0",

@@ -8,7 +8,6 @@ namespace {
 
 constexpr std::string_view kNoTls = "this version serves no TLS; put a proxy in front";
 constexpr std::string_view kNoGrpc = "this version serves no gRPC";
-constexpr std::string_view kNoCors = "this version answers no cross-origin requests";
 constexpr std::string_view kNoPython = "models run without Python";
 constexpr std::string_view kNoGpu = "this version computes on CPUs";
 constexpr std::string_view kNoSnapshots = "this version keeps no snapshots; name the models in load_models";
@@ -36,9 +35,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"keystore_type", "", kNoTls},
       {"private_key_file", "", kNoTls},
       {"certificate_file", "", kNoTls},
-      {"cors_allowed_origin", "", kNoCors},
-      {"cors_allowed_methods", "", kNoCors},
-      {"cors_allowed_headers", "", kNoCors},
       {"max_response_size", "", "answers have no limit"},
       {"workflow_store", "", "this version has no workflows"},
       {"models", "", "workers and batches are set by the register call or for all models together"},
@@ -55,7 +51,8 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"enable_envvars_config", "true", "the environment always overrides the file"},
       {"decode_input_request", "true", "the handler decides how an input is read"},
       {"default_service_handler", "", "an archive without a handler gets `tensor`"},
-      {"service_envelope", "", "this version has no envelopes"},
+      {"service_envelope", "",
+       "the body decides: {\"instances\": ...} is answered with predictions; see docs/kserve.md"},
       {"install_py_dep_per_model", "false", kNoPython},
       {"blacklist_env_vars", "", kNoPython},
       {"metrics_config", "", kOwnMetrics},
@@ -63,7 +60,7 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"disable_system_metrics", "", kOwnMetrics},
       {"metric_time_interval", "", "metrics are read when they are asked for"},
       {"system_metrics_cmd", "", kOwnMetrics},
-      {"ts_open_inference_protocol", "false", "this version does not speak the open inference protocol",
+      {"ts_open_inference_protocol", "true", "the open inference protocol is always served",
        "TS_OPEN_INFERENCE_PROTOCOL"},
       {"ts_header_key_sequence_id", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_ID"},
       {"ts_header_key_sequence_start", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_START"},

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/http/content_encoding.h"
 #include "serve/http/multipart.h"
 #include "serve/http/url.h"
 
@@ -104,10 +105,10 @@ bool LooksLikeJson(std::string_view body) {
 
 Result<Request> DecodeRequest(HttpRequest& http, const HttpLimits& limits) {
   const std::string_view encoding = http.Header("content-encoding");
-  if (!encoding.empty() && !EqualsIgnoreCase(encoding, "identity")) {
-    return Status{
-        Code::kUnsupportedMedia,
-        fmt::format("the Content-Encoding `{}` is not supported: send the body as it is", encoding)};
+  if (!encoding.empty()) {
+    Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
+    if (!unpacked) return unpacked.error();
+    http.body = std::move(*unpacked);
   }
   const std::string_view content_type = http.Header("content-type");
   const std::string_view type = MediaType(content_type);
@@ -145,6 +146,48 @@ Result<Request> DecodeRequest(HttpRequest& http, const HttpLimits& limits) {
   request.body_is_part = true;
   request.parts.push_back({"body", request.body.view(), raw_type});
   return request;
+}
+
+Result<Request> DecodeKServe(HttpRequest& http, const HttpLimits& limits, Protocol protocol) {
+  const std::string_view encoding = http.Header("content-encoding");
+  Request request;
+  request.protocol = protocol;
+  if (encoding.empty()) {
+    request.body = std::move(http.body);
+    if (request.body.data() == nullptr) request.body = Buffer(std::size_t{0});
+  } else {
+    Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
+    if (!unpacked) return unpacked.error();
+    request.body = std::move(*unpacked);
+  }
+  request.body_is_part = true;
+  request.parts.push_back({"body", request.body.view(), kJson});
+  return request;
+}
+
+Status AddQueryParts(const HttpRequest& http, const HttpLimits& limits, Request& request) {
+  if (http.query.empty()) return {};
+  const auto query = QueryParameters::Parse(http.query);
+  if (!query) return query.error();
+  if (query->items().empty()) return {};
+  if (query->items().size() > limits.max_form_parts) {
+    return InvalidArgument(
+        fmt::format("the query has more than {} parameters, which is the limit", limits.max_form_parts));
+  }
+  std::size_t bytes = 64;  // more than a string keeps inside itself: views stay valid when it is moved
+  for (const auto& [name, value] : query->items()) bytes += name.size() + value.size();
+  request.query.reserve(bytes);
+  const auto keep = [&request](std::string_view text) {
+    const std::size_t start = request.query.size();
+    request.query += text;
+    return std::string_view(request.query).substr(start);
+  };
+  for (const auto& [name, value] : query->items()) {
+    const std::string_view kept = keep(name);
+    SetPart(request.parts, {kept, keep(value), {}});
+  }
+  request.body_is_part = false;
+  return {};
 }
 
 Status DecodeJsonObject(const HttpRequest& request, nlohmann::json& object) {

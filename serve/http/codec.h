@@ -23,9 +23,17 @@ namespace serve {
 /// everything else, or nothing        one part `body`, with the media type in lower case and without
 /// parameters
 ///
-/// Errors: kUnsupportedMedia for a Content-Encoding, kInvalidArgument for a malformed form; says what and
-/// where.
+/// A packed body (Content-Encoding) is unpacked first, see content_encoding.h.
+/// Errors: kUnsupportedMedia for another Content-Encoding, kPayloadTooLarge when it unpacks to more than
+/// max_body_bytes, kInvalidArgument for a malformed form or packed body; says what and where.
 Result<Request> DecodeRequest(HttpRequest& request, const HttpLimits& limits);
+
+/// The body as JSON of KServe's protocol, whatever its Content-Type says: clients of it send none, or curl's.
+Result<Request> DecodeKServe(HttpRequest& request, const HttpLimits& limits, Protocol protocol);
+
+/// Adds each value of the query string as a part of its name.
+/// Errors: kInvalidArgument for a broken escape.
+Status AddQueryParts(const HttpRequest& http, const HttpLimits& limits, Request& request);
 
 /// A JSON object from a management request's body; null when the body is empty or of another type. Nesting is
 /// limited to 64 levels before the parser sees it.

@@ -185,6 +185,7 @@ void Connection::FinishAnswer() {
 bool Connection::SerializeAndTryWrite() {
   const bool close =
       reply_.close || !request_.keep_alive || listener_->draining.load(std::memory_order_relaxed);
+  if (reply_.status >= 400 || listener_->finisher.always()) listener_->finisher.Finish(request_, reply_);
   out_.clear();
   AppendHead(out_, reply_, request_.request_id, reply_.body.size(), close, request_.http_1_0);
   if (request_.method == Method::kHead) reply_.body.clear();

@@ -18,6 +18,7 @@
 #include "serve/http/http_message.h"
 #include "serve/http/io_loop.h"
 #include "serve/http/options.h"
+#include "serve/http/reply_finisher.h"
 #include "serve/http/reply_sender.h"
 #include "serve/http/router.h"
 #include "serve/telemetry/metrics.h"
@@ -27,10 +28,11 @@ namespace serve {
 /// What the connections of one listener share.
 struct ListenerState {
   ListenerState(Router table, HttpLimits bounds, Metrics& counters)
-      : router(std::move(table)), limits(bounds), metrics(counters) {}
+      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters) {}
 
   const Router router;
   const HttpLimits limits;
+  const ReplyFinisher finisher;
   Metrics& metrics;  // the application's
 
   std::atomic<bool> draining{false};

@@ -19,6 +19,12 @@ struct HttpLimits {
   std::chrono::milliseconds write_timeout{60'000};   // a client that does not read its answer
   std::chrono::milliseconds linger_timeout{
       1'000};  // reading what a refused client still sends, before closing
+
+  // Access-Control-Allow-* of every answer, verbatim; empty: the field is not sent.
+  std::string cors_allowed_origin{};
+  std::string cors_allowed_methods{};
+  std::string cors_allowed_headers{};
+  std::size_t gzip_response_min_bytes = 0;  // answers from this size on are packed; 0: none
 };
 
 }  // namespace serve

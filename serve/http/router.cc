@@ -16,39 +16,69 @@ namespace serve {
 namespace {
 
 constexpr std::size_t kMostSegments = 8;
+constexpr std::string_view kTail = "...";
 
 bool IsNamed(const std::string& segment) { return segment.size() > 2 && segment.front() == '{'; }
 
+/// What follows the `}` of a named segment: `:predict`.
+std::string_view SuffixOf(const std::string& segment) {
+  if (segment.back() == '}') return {};  // nearly always
+  return std::string_view(segment).substr(segment.find('}') + 1);
+}
+
 std::string_view NameOf(const std::string& segment) {
-  return std::string_view(segment).substr(1, segment.size() - 2);
+  std::string_view name = std::string_view(segment).substr(1, segment.find('}') - 1);
+  if (name.ends_with(kTail)) name.remove_suffix(kTail.size());
+  return name;
+}
+
+bool Matches(const std::string& pattern, std::string_view segment) {
+  if (!IsNamed(pattern)) return pattern == segment;
+  const std::string_view suffix = SuffixOf(pattern);
+  return segment.size() > suffix.size() && segment.ends_with(suffix);
 }
 
 struct Segments {
   std::array<std::string_view, kMostSegments> items;
   std::size_t count = 0;
+  bool more = false;  // than there is room for
 };
 
-/// Cuts at slashes; false: the path has no such form (an empty segment, too many, no slash at its start).
+/// Cuts at slashes; false: the path has no such form (an empty segment, no slash at its start).
 bool Cut(std::string_view path, Segments& segments) {
   if (path.empty() || path[0] != '/') return false;
   path.remove_prefix(1);
   while (!path.empty()) {
     const std::size_t end = path.find('/');
     const std::string_view segment = path.substr(0, end);
-    if (segment.empty() || segments.count == kMostSegments) return false;
-    segments.items[segments.count++] = segment;
+    if (segment.empty()) return false;
+    if (segments.count == kMostSegments) {
+      segments.more = true;
+    } else {
+      segments.items[segments.count++] = segment;
+    }
     path.remove_prefix(end == std::string_view::npos ? path.size() : end + 1);
   }
   return true;
 }
 
+/// The rest of the path from its segment `first` on, decoded.
+bool TakeTail(std::string_view path, std::string_view first, std::string& value) {
+  value = path.substr(static_cast<std::size_t>(first.data() - path.data()));
+  if (value.back() == '/') value.pop_back();
+  const auto length = PercentDecode(value.data(), value.size(), false);
+  if (!length) return false;
+  value.resize(*length);
+  return value.find('\0') == std::string::npos;
+}
+
 HttpReply NoSuchPath(const std::vector<Router::Route>& routes) {
   std::string known;
   for (const Router::Route& route : routes) {
-    if (known.find(route.pattern + ",") != std::string::npos) continue;
-    known += route.pattern + ", ";
+    if (route.segments.empty() || IsNamed(route.segments[0])) continue;
+    const std::string first = "/" + route.segments[0];
+    if ((known + ",").find(first + ",") == std::string::npos) known += (known.empty() ? "" : ", ") + first;
   }
-  if (!known.empty()) known.resize(known.size() - 2);
   return ErrorReply(Status{
       Code::kNotFound,
       fmt::format("Requested resource is not found, please refer to API document. Known here: {}", known)});
@@ -62,6 +92,8 @@ void Router::Insert(Method method, std::string pattern, RouteFunction answer, As
   assert(cut);
   Route route{method, pattern, {}, std::move(answer), std::move(start)};
   for (std::size_t i = 0; i < segments.count; ++i) route.segments.emplace_back(segments.items[i]);
+  route.has_tail = pattern.ends_with("...}");
+  route.has_suffix = !pattern.ends_with('}') && pattern.find("}:") != std::string::npos;
   routes_.push_back(std::move(route));
 }
 
@@ -121,13 +153,17 @@ Router::Found Router::Find(HttpRequest& request) const {
   }
 
   std::string allowed;
+  const std::string* only = nullptr;  // the pattern that has claimed this path
   for (const Route& route : routes_) {
-    if (route.segments.size() != segments.count) continue;
-    bool same = true;
-    for (std::size_t i = 0; same && i < segments.count; ++i) {
-      same = IsNamed(route.segments[i]) || route.segments[i] == segments.items[i];
+    const std::size_t size = route.segments.size();
+    if (size != segments.count || segments.more) {
+      if (!route.has_tail || size > segments.count) continue;
     }
+    if (only != nullptr && route.pattern != *only) continue;
+    bool same = true;
+    for (std::size_t i = 0; same && i < size; ++i) same = Matches(route.segments[i], segments.items[i]);
     if (!same) continue;
+    if (route.has_suffix) only = &route.pattern;
     if (route.method != request.method &&
         !(route.method == Method::kGet && request.method == Method::kHead)) {
       if (!allowed.empty()) allowed += ", ";
@@ -136,11 +172,16 @@ Router::Found Router::Find(HttpRequest& request) const {
       continue;
     }
     std::size_t next = 0;
-    for (std::size_t i = 0; i < segments.count; ++i) {
+    for (std::size_t i = 0; i < size; ++i) {
       if (!IsNamed(route.segments[i])) continue;
+      std::string_view value = segments.items[i];
+      value.remove_suffix(SuffixOf(route.segments[i]).size());
       request.parameters[next].name = NameOf(route.segments[i]);
-      request.parameters[next].value = segments.items[i];
+      request.parameters[next].value = value;
       ++next;
+    }
+    if (route.has_tail && !TakeTail(request.path, raw.items[size - 1], request.parameters[next - 1].value)) {
+      return {nullptr, ErrorReply(InvalidArgument("the path has a broken escape or a NUL character"))};
     }
     return {&route, {}};
   }

@@ -26,6 +26,8 @@ using AsyncRouteFunction = std::function<TimePoint(HttpRequest&, ReplySender)>;
 ///           of registration. A trailing slash is accepted; matching is case-sensitive; a percent-escape is
 ///           decoded after the path was cut into segments, so an encoded slash stays inside its segment. HEAD
 ///           is answered where GET is.
+///           `{model}:predict` matches a segment that ends so, and then no other pattern is looked at. A last
+///           segment `{url_path...}` takes one or more segments, decoded, with their slashes.
 /// Errors:   kInvalidArgument for a broken escape or a NUL, kNotFound, kMethodNotAllowed (with Allow).
 /// Threads:  Find from any thread once nothing is added any more.
 class Router {
@@ -43,6 +45,8 @@ class Router {
     std::vector<std::string> segments;  // `{name}` for a named one
     RouteFunction answer;               // inline routes
     AsyncRouteFunction start;           // all others
+    bool has_tail = false;              // the last segment takes the rest of the path
+    bool has_suffix = false;            // the last segment is `{model}:predict` or the like
   };
   struct Found {
     const Route* route = nullptr;
@@ -50,6 +54,7 @@ class Router {
   };
   /// Fills `request.parameters`.
   Found Find(HttpRequest& request) const;
+  [[nodiscard]] const std::vector<Route>& routes() const { return routes_; }
 
  private:
   void Insert(Method method, std::string pattern, RouteFunction answer, AsyncRouteFunction start);

@@ -10,7 +10,9 @@
 
 namespace serve {
 
-/// GET /ping, POST (or PUT) /predictions/{model} and /predictions/{model}/{version}.
+/// GET /ping; POST or PUT on /predictions/{model}[/{version}[/{url_path...}]] and /explanations/…;
+/// /invocations, /models/{model}/invoke and the legacy /{model}[/{version}]/predict (also GET, with inputs in
+/// the query); KServe v1 under /v1, v2 under /v2.
 ///
 /// Headers: X-Request-Timeout-Ms (1 to 86,400,000) is the request's deadline, X-Request-Priority (high,
 /// normal, low)
@@ -21,6 +23,11 @@ Router InferenceRouter(InferenceApi& api, const HttpLimits& limits);
 /// GET /ping and TorchServe's management API under /models. The calls run on `pool`: they read files and
 /// wait. Everything is borrowed and outlives the listener.
 Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boost::asio::thread_pool& pool);
+
+/// KServe's v1 and v2 (open inference protocol) routes. Their bodies are JSON whatever the Content-Type says.
+void AddKServeRoutes(Router& router, InferenceApi& api, const HttpLimits& limits);
+/// GET /v1/models/{model}: {"name", "ready"}, on both listeners.
+HttpReply ModelReadyV1(const InferenceApi& api, const HttpRequest& request);
 
 /// GET /metrics, with TorchServe's `name[]` filter.
 Router MetricsRouter(Metrics& metrics);

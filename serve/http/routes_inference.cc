@@ -8,6 +8,7 @@
 
 #include "serve/http/codec.h"
 #include "serve/http/io_loop.h"
+#include "serve/http/prediction.h"
 #include "serve/http/routes.h"
 
 namespace serve {
@@ -52,20 +53,46 @@ void RunSoon(ModelHandle model) {
   });
 }
 
-/// Starts one prediction; returns the deadline of its answer.
-TimePoint Predict(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {
-  const auto refuse = [&](const Status& status) {
-    std::move(sender).Send(ErrorReply(status));
-    return TimePoint::max();
-  };
-  auto context = ReadContext(http);
-  if (!context) return refuse(context.error());
-  auto request = DecodeRequest(http, limits);
-  if (!request) return refuse(request.error());
+/// SageMaker's call: the model is a parameter of the query or of the form.
+TimePoint Invocation(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {
+  Result<Request> request = DecodeRequest(http, limits);
+  if (!request) return Refuse(request.error(), std::move(sender));
+  if (Status status = AddQueryParts(http, limits, *request); !status.ok())
+    return Refuse(status, std::move(sender));
+  std::string model;
+  for (const RequestPart& part : request->parts) {
+    if (part.name == "model_name") model = part.value;
+  }
+  if (model.empty()) model = api.OnlyModel();
+  if (model.empty()) return Refuse(InvalidArgument("Parameter model_name is required."), std::move(sender));
+  return StartPrediction(api, http, model, {}, std::move(request), std::move(sender));
+}
 
+/// Routes on which the query brings inputs beside the body.
+TimePoint PredictWithQuery(InferenceApi& api, const HttpLimits& limits, HttpRequest& http,
+                           ReplySender sender) {
+  Result<Request> request = DecodeRequest(http, limits);
+  if (!request) return Refuse(request.error(), std::move(sender));
+  if (Status status = AddQueryParts(http, limits, *request); !status.ok())
+    return Refuse(status, std::move(sender));
+  return StartPrediction(api, http, http.PathParameter("model"), http.PathParameter("version"),
+                         std::move(request), std::move(sender));
+}
+
+}  // namespace
+
+TimePoint Refuse(const Status& status, ReplySender&& sender) {
+  std::move(sender).Send(ErrorReply(status));
+  return TimePoint::max();
+}
+
+TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::string_view model,
+                          std::string_view version, Result<Request>&& request, ReplySender&& sender) {
+  if (!request) return Refuse(request.error(), std::move(sender));
+  auto context = ReadContext(http);
+  if (!context) return Refuse(context.error(), std::move(sender));
   context->cancelled = sender.cancelled();
-  PredictCall call{http.PathParameter("model"), http.PathParameter("version"), std::move(*request),
-                   std::move(*context)};
+  PredictCall call{model, version, std::move(*request), std::move(*context)};
   auto render = [&api, sender = std::move(sender)](Result<Prediction> predicted) mutable {
     // On whatever thread computed it; rendering waits for the I/O thread.
     std::move(sender).Send([&api, predicted = std::move(predicted)]() mutable {
@@ -83,7 +110,15 @@ TimePoint Predict(InferenceApi& api, const HttpLimits& limits, HttpRequest& http
   return accepted.deadline;
 }
 
-}  // namespace
+HttpReply NoExplanation(const InferenceApi& api, std::string_view model, std::string_view version) {
+  const Result<ModelHandle> found = api.Find(model, version);
+  if (!found) return ErrorReply(found.error());
+  const VersionInfo& info = (*found)->info();
+  return ErrorReply(
+      Status{Code::kNotImplemented,
+             fmt::format("Model \"{}\" version {} has no explanations: its handler `{}` only predicts.",
+                         info.name, info.version, info.handler.empty() ? "tensor" : info.handler)});
+}
 
 HttpReply Ping(const InferenceApi& api) {
   HttpReply reply;
@@ -103,11 +138,35 @@ Router InferenceRouter(InferenceApi& api, const HttpLimits& limits) {
   Router router;
   router.Inline(Method::kGet, "/ping", [&api](HttpRequest&) { return Ping(api); });
   const auto predict = [&api, limits](HttpRequest& request, ReplySender sender) {
-    return Predict(api, limits, request, std::move(sender));
+    return StartPrediction(api, request, request.PathParameter("model"), request.PathParameter("version"),
+                           DecodeRequest(request, limits), std::move(sender));
   };
+  const auto explain = [&api](HttpRequest& request) {
+    return NoExplanation(api, request.PathParameter("model"), request.PathParameter("version"));
+  };
+  // First what has to be found fastest.
   for (const Method method : {Method::kPost, Method::kPut}) {
     router.Async(method, "/predictions/{model}", predict);
     router.Async(method, "/predictions/{model}/{version}", predict);
+    router.Async(method, "/predictions/{model}/{version}/{url_path...}", predict);
+  }
+  for (const Method method : {Method::kPost, Method::kPut}) {
+    router.Inline(method, "/explanations/{model}", explain);
+    router.Inline(method, "/explanations/{model}/{version}", explain);
+    router.Inline(method, "/explanations/{model}/{version}/{url_path...}", explain);
+  }
+  AddKServeRoutes(router, api, limits);
+  const auto invocation = [&api, limits](HttpRequest& request, ReplySender sender) {
+    return Invocation(api, limits, request, std::move(sender));
+  };
+  const auto with_query = [&api, limits](HttpRequest& request, ReplySender sender) {
+    return PredictWithQuery(api, limits, request, std::move(sender));
+  };
+  for (const Method method : {Method::kGet, Method::kPost, Method::kPut}) {
+    router.Async(method, "/invocations", invocation);
+    router.Async(method, "/models/{model}/invoke", with_query);
+    router.Async(method, "/{model}/predict", with_query);
+    router.Async(method, "/{model}/{version}/predict", with_query);
   }
   return router;
 }

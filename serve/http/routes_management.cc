@@ -226,6 +226,8 @@ Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boos
   };
 
   router.Inline(Method::kGet, "/ping", [&inference](HttpRequest&) { return Ping(inference); });
+  router.Inline(Method::kGet, "/v1/models/{model}",
+                [&inference](HttpRequest& request) { return ModelReadyV1(inference, request); });
   blocking(Method::kGet, "/models", [&api](HttpRequest& request) { return List(api, request); });
   blocking(Method::kPost, "/models", [&api](HttpRequest& request) { return Register(api, request); });
   blocking(Method::kGet, "/models/{model}", describe);

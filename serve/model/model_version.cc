@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
 #include "serve/model/decode_stage.h"
 
@@ -75,7 +76,7 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
     return submitted;
   }
   const TimePoint start = SteadyClock::now();
-  Result<Sample> sample = handler_->Prepare(std::move(request));
+  Result<Sample> sample = PrepareAs(*handler_, std::move(request));
   const TimePoint prepared = SteadyClock::now();
   metrics_->prepare.Observe(Seconds(prepared - start));
   if (!sample) {
@@ -125,7 +126,7 @@ bool ModelVersion::RunBorrowed() {
 
 Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
   const TimePoint start = SteadyClock::now();
-  Result<Response> response = handler_->Render(output, hint);
+  Result<Response> response = RenderAs(*handler_, output, hint, info_.name, info_.version);
   const TimePoint end = SteadyClock::now();
   metrics_->render.Observe(Seconds(end - start));
   metrics_->total.Observe(Seconds(end - arrival));

@@ -31,6 +31,15 @@ struct RequestPart {
   std::string_view content_type;  // without parameters; empty when the client named none
 };
 
+/// How the body is to be read and the answer to be written.
+enum class Protocol : std::uint8_t {
+  kNative,    // as the handler likes it: TorchServe's predictions
+  kKServeV1,  // {"instances": [...]} → {"predictions": [...]}
+  kKServeV2,  // the open inference protocol's JSON; parts is one raw body
+};
+
+struct InferAsk;
+
 /// What a client sent, taken apart as far as HTTP goes. Movable; the views stay valid because Buffer's memory
 /// does not move.
 struct Request {
@@ -38,7 +47,9 @@ struct Request {
   std::string head;  // owns the names and content types that `parts` and `accept` point to
   std::vector<RequestPart> parts;
   std::string_view accept;
+  std::string query;          // owns the values of parts that came in the query string
   bool body_is_part = false;  // parts is exactly one raw `body`: a handler may take the memory over
+  Protocol protocol = Protocol::kNative;
 
   /// The part that handlers read: `data`, else `body`; nullptr when there is neither.
   [[nodiscard]] const RequestPart* Input() const {
@@ -67,6 +78,7 @@ struct RenderHint {
   bool single_row = true;  // the request was one row: answer with the row, not with a list of rows
   bool instances = false;  // answer as {"predictions": [...]}
   bool binary = false;     // raw little-endian bytes
+  std::shared_ptr<const InferAsk> infer{};  // set: answer as KServe v2
 };
 
 /// One request, ready to run: what Prepare makes and what the queue holds.

@@ -9,9 +9,9 @@
 namespace serve {
 namespace {
 
-constexpr RenderHint kRow{true, false, false};
-constexpr RenderHint kRows{false, false, false};
-constexpr RenderHint kInstances{false, true, false};
+const RenderHint kRow{true, false, false};
+const RenderHint kRows{false, false, false};
+const RenderHint kInstances{false, true, false};
 
 std::string Rendered(std::vector<Tensor> tensors, const RenderHint& hint,
                      std::vector<std::string> names = {}) {

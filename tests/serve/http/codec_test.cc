@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "serve/http/content_encoding.h"
 #include "serve/http/url.h"
 #include "tests/serve/http/parse_request.h"
 
@@ -85,13 +86,37 @@ TEST(CodecTest, AFormHasALimitOfFields) {
   EXPECT_THAT(ErrorOf(Decode(kForm, form)), HasSubstr("more than 1024 fields"));
 }
 
-TEST(CodecTest, AContentEncodingIsRefusedUnlessItIsIdentity) {
-  HttpRequest gzip = PostRequest("/", "Content-Encoding: gzip\r\n", "x");
-  const auto refused = DecodeRequest(gzip, HttpLimits());
+TEST(CodecTest, AnUnknownContentEncodingIsRefused) {
+  HttpRequest brotli = PostRequest("/", "Content-Encoding: br\r\n", "x");
+  const auto refused = DecodeRequest(brotli, HttpLimits());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kUnsupportedMedia);
   HttpRequest identity = PostRequest("/", "Content-Encoding: Identity\r\n", "x");
   EXPECT_TRUE(DecodeRequest(identity, HttpLimits()));
+}
+
+TEST(CodecTest, APackedFormIsUnpackedBeforeItIsTakenApart) {
+  HttpRequest http = PostRequest(
+      "/", "Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n", Gzip("a=1&b=2"));
+  const auto request = DecodeRequest(http, HttpLimits());
+  ASSERT_TRUE(request);
+  ASSERT_EQ(request->parts.size(), 2u);
+  EXPECT_EQ(request->parts[1].value, "2");
+}
+
+TEST(CodecTest, QueryValuesBecomePartsThatOutliveTheRequestOfTheWire) {
+  HttpRequest http = PostRequest("/?a=1&data=%5B1%5D&a=2", "", "body");
+  Result<Request> decoded = DecodeRequest(http, HttpLimits());
+  ASSERT_TRUE(decoded);
+  ASSERT_TRUE(AddQueryParts(http, HttpLimits(), *decoded).ok());
+  const Request request = std::move(*decoded);
+  http.Clear();
+  ASSERT_EQ(request.parts.size(), 3u);  // body, a, data
+  EXPECT_EQ(request.parts[0].value, "body");
+  EXPECT_EQ(request.parts[1].name, "a");
+  EXPECT_EQ(request.parts[1].value, "2");
+  EXPECT_EQ(request.Input()->value, "[1]");
+  EXPECT_FALSE(request.body_is_part);
 }
 
 constexpr std::string_view kMultipart = "multipart/form-data; boundary=XX";

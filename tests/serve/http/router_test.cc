@@ -21,6 +21,10 @@ Router MakeRouter() {
   router.Inline(Method::kGet, "/models/{model}/all", nothing);
   router.Inline(Method::kGet, "/models/{model}/{version}", nothing);
   router.Inline(Method::kPut, "/models/{model}/{version}/set-default", nothing);
+  router.Inline(Method::kPost, "/v1/models/{model}:predict", nothing);
+  router.Inline(Method::kGet, "/v1/models/{model}", nothing);
+  router.Inline(Method::kPost, "/any/{model}/{path...}", nothing);
+  router.Inline(Method::kOptions, "/", nothing);
   return router;
 }
 
@@ -56,6 +60,43 @@ TEST(RouterTest, ALiteralThatWasRegisteredFirstWins) {
   EXPECT_EQ(Find("PUT /models/news/all/set-default").version, "all");
 }
 
+TEST(RouterTest, ASegmentMayEndWithALiteralWhichIsNotPartOfTheName) {
+  const Outcome found = Find("POST /v1/models/a:b:predict");
+  EXPECT_EQ(found.pattern, "/v1/models/{model}:predict");
+  EXPECT_EQ(found.model, "a:b");
+  EXPECT_EQ(Find("GET /v1/models/a").pattern, "/v1/models/{model}");
+  EXPECT_EQ(Find("GET /v1/models/a:explain").model, "a:explain");
+  EXPECT_EQ(Find("POST /v1/models/%61%3apredict").model, "a");
+  // The path belongs to the verb alone: no other pattern answers another method.
+  const Outcome get = Find("GET /v1/models/a:predict");
+  EXPECT_EQ(get.status, 405);
+  EXPECT_EQ(get.extra, "Allow: POST\r\n");
+  EXPECT_EQ(Find("POST /v1/models/:predict").status, 405);  // a model without a name
+}
+
+TEST(RouterTest, ATailTakesTheRestOfThePath) {
+  const auto tail = [](const std::string& path) {
+    const Router router = MakeRouter();
+    HttpRequest request = ParseRequest("POST " + path + " HTTP/1.1\r\nHost: test\r\n\r\n");
+    const Router::Found found = router.Find(request);
+    return found.route == nullptr ? std::to_string(found.refusal.status) : request.PathParameter("path");
+  };
+  EXPECT_EQ(tail("/any/m/a"), "a");
+  EXPECT_EQ(tail("/any/m/a/b/"), "a/b");
+  EXPECT_EQ(tail("/any/m/1/2/3/4/5/6/7/8/9/10/11"), "1/2/3/4/5/6/7/8/9/10/11");
+  EXPECT_EQ(tail("/any/m/a%2Fb/%20?q=1"), "a/b/ ");
+  EXPECT_EQ(tail("/any/m"), "404");
+  EXPECT_EQ(tail("/any/m//a"), "404");
+  EXPECT_EQ(tail("/any/m/1/2/3/4/5/6/7/8/%zz"), "400");
+  EXPECT_EQ(tail("/any/m/1/2/3/4/5/6/7/8/%00"), "400");
+  EXPECT_EQ(tail("/models/1/2/3/4/5/6/7/8/9/10"), "404");
+}
+
+TEST(RouterTest, TheRootIsARouteLikeAnyOther) {
+  EXPECT_EQ(Find("OPTIONS /").pattern, "/");
+  EXPECT_EQ(Find("GET /").status, 405);
+}
+
 TEST(RouterTest, ATrailingSlashAndAQueryDoNotMatter) {
   EXPECT_EQ(Find("GET /ping/").pattern, "/ping");
   EXPECT_EQ(Find("GET /models/?limit=1").pattern, "/models");
@@ -78,13 +119,13 @@ TEST(RouterTest, BrokenEscapesAndNulAre400) {
 }
 
 TEST(RouterTest, EmptySegmentsAndUnknownPathsAre404) {
-  for (const char* path : {"/", "//ping", "/ping//", "/models//1", "/Ping", "/ping/x", "/a/b/c/d/e/f/g/h/i/j",
-                           "*", "http://host", "/models/a/b/c/d"}) {
+  for (const char* path : {"//ping", "/ping//", "/models//1", "/Ping", "/ping/x", "/a/b/c/d/e/f/g/h/i/j", "*",
+                           "http://host", "/models/a/b/c/d"}) {
     EXPECT_EQ(Find(std::string("GET ") + path).status, 404) << path;
   }
   const Outcome found = Find("GET /nowhere");
   EXPECT_THAT(found.body, HasSubstr("Requested resource is not found, please refer to API document."));
-  EXPECT_THAT(found.body, HasSubstr("/ping, /models, /models/{model}/all"));
+  EXPECT_THAT(found.body, HasSubstr("Known here: /ping, /models, /v1, /any"));
   EXPECT_THAT(found.body, HasSubstr("ResourceNotFoundException"));
 }
 

@@ -115,7 +115,7 @@ TEST_F(RoutesTest, WhatCannotBeServedSaysWhy) {
   EXPECT_THAT(version.body, HasSubstr("Model version: 7 does not exist for model: m"));
   EXPECT_EQ(Infer(Post("/predictions/m", "no number")).status, 400);
   EXPECT_EQ(Infer(Get("/predictions/m")).status, 405);
-  EXPECT_EQ(Infer(Post("/predictions/m", "1", "Content-Encoding: gzip\r\n")).status, 415);
+  EXPECT_EQ(Infer(Post("/predictions/m", "1", "Content-Encoding: br\r\n")).status, 415);
   EXPECT_EQ(Infer(Post("/predictions", "1")).status, 404);
 }
 
