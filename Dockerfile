@@ -15,7 +15,7 @@ RUN ./run build release
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libarchive13 libcurl4 libfmt9 libgomp1 \
-       libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 \
+       libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 libyaml-cpp0.7 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /models --create-home flambeau
 # The programs look for libtorch at the path where they were linked.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "serve/api/options.h"
+#include "serve/api/start_models.h"
 #include "serve/base/status.h"
 #include "serve/base/tensor_spec.h"
 #include "serve/model/loader.h"
@@ -20,6 +21,7 @@ struct RegisterRequest {
   std::string url;  // file name in the model store; required
   std::optional<std::string> model_name;
   std::optional<std::string> handler;
+  std::optional<std::string> runtime;  // checked and otherwise not used: the model file tells it
   std::optional<std::string> version;  // ours: for a bare .pt, which has no manifest; default 1.0
   std::optional<int> batch_size;
   std::optional<int> max_batch_delay_ms;
@@ -47,27 +49,47 @@ struct ManagementReply {
 
 /// The management use cases, without a protocol. Texts and shapes: TorchServe's management API.
 ///
-/// Threads: every method from any thread but an I/O thread: they read files, load models and wait for
-/// workers.
+/// Settings of a version, the strongest first: the register call; the archive's model-config.yaml; the
+/// setting `models`; the settings for all models. One exception, as in TorchServe: minWorkers and maxWorkers
+/// of model-config.yaml beat initial_workers. Threads: every method from any thread but an I/O thread: they
+/// read files, load models and wait for workers.
 class ManagementApi {
  public:
   /// `models` and `loader` are borrowed from the application and outlive this.
   ManagementApi(ServedModels& models, Loader& loader, ManagementOptions options);
 
   Result<ManagementReply> Register(const RegisterRequest& request);
-  /// `version`: empty for the default version, "all" for every version.
-  Result<ManagementReply> Describe(const std::string& model, const std::string& version) const;
+  /// `version`: empty for the default version, "all" for every version. `customized`: with the metadata of
+  /// the archive; needs a worker, as in TorchServe, and does not go with "all".
+  Result<ManagementReply> Describe(const std::string& model, const std::string& version,
+                                   bool customized = false) const;
   Result<ManagementReply> List(int limit, int next_page_token) const;
   Result<ManagementReply> Scale(const ScaleRequest& request);
   Result<ManagementReply> SetDefault(const std::string& model, const std::string& version);
   Result<ManagementReply> Unregister(const std::string& model, const std::string& version);
 
-  /// Registers what `load_models` names (`all`, `none`, `a.mar`, `name=a.mar`, comma-separated, blanks around
-  /// items ignored). One error per item that failed; the others are served.
+  /// Registers what `load_models` names (start_models.h), as many at once as there are CPUs. `workers`: of a
+  /// version of which nothing else is said. The first version of a model in the list becomes its default, or
+  /// the one that `models` calls defaultVersion. One error per item that failed; the others are served.
   std::vector<Status> LoadAtStart(const std::string& load_models, int workers);
 
  private:
-  Result<ManagementReply> RegisterWith(const RegisterRequest& request, int workers, bool at_start);
+  /// On whose behalf a version is registered.
+  struct Origin {
+    bool at_start = false;
+    int workers = 0;  // when nobody says otherwise
+  };
+  struct Registered {
+    std::string name;
+    std::string version;
+    int workers = 0;
+  };
+  Result<Registered> RegisterWith(const RegisterRequest& request, const Origin& origin);
+  Result<LoadRequest> MakeLoadRequest(const RegisterRequest& request, const Origin& origin) const;
+  void Configure(const RegisterRequest& request, const Origin& origin, const ModelConfig* of_setting,
+                 const ModelConfig& of_archive, VersionOptions& options) const;
+  [[nodiscard]] const ModelConfig* FindModelConfig(const std::string& name, const std::string& version) const;
+  [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
 
   ServedModels& models_;
   Loader& loader_;

@@ -13,6 +13,7 @@ struct ManagementOptions {
   int default_workers = 0;      // for a register call that names no initial_workers
   int cpus = 1;                 // the CPU quota, from which intra-op threads are planned
   VersionOptions defaults;      // queue size, timeouts, … of a version that says nothing
+  ModelConfigs models;          // the setting `models`: of single versions
 };
 
 }  // namespace serve

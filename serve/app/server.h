@@ -43,8 +43,8 @@ class Server {
   /// grace period from now. False when something had to be cut off; then a worker may be stuck inside a
   /// model, and the process must end without running destructors.
   [[nodiscard]] bool Stop();
-  /// A version is being timed, and the destructor would wait for the run that it is in.
-  [[nodiscard]] bool Tuning() const { return loader_.Tuning(); }
+  /// A version is being timed, or loads although its time is over: the destructor would wait for it.
+  [[nodiscard]] bool Busy() const { return loader_.Busy(); }
   /// For a process that ends without running destructors: removes what it would leave on the disk.
   void RemoveUnpackedFiles();
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "serve/config/address.h"
+#include "serve/config/models_setting.h"
 
 namespace serve {
 namespace {
@@ -139,6 +140,17 @@ Setting Timeout(const Row& row, milliseconds HttpLimits::*member) {
                 [member](AppOptions& o, std::int64_t n) { o.http.*member = milliseconds(n); });
 }
 
+Setting ModelsSetting(const Row& row) {
+  Setting setting = Begin(row, "JSON");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    Result<ModelConfigs> models = ParseModelsSetting(text);
+    if (!models) return "a JSON object; " + models.error().message;
+    options.management_api.models = std::move(*models);
+    return {};
+  };
+  return setting;
+}
+
 constexpr std::string_view kAddresses = "Addresses";
 constexpr std::string_view kModels = "Models";
 constexpr std::string_view kBatching =
@@ -176,6 +188,11 @@ std::vector<Setting> MakeSettings() {
                        "What is loaded at start: all, none, or archives with commas between them, a.mar or "
                        "name=a.mar. Also as --models."},
                       "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(ModelsSetting(
+      {"models", kModels, "",
+       "Workers, batches and timeouts of single versions, for those that are loaded anyway: {name: {version: "
+       "{minWorkers, maxWorkers, batchSize, maxBatchDelay, responseTimeout, startupTimeout, "
+       "defaultVersion}}}."}));
   rows.push_back(
       Choice({"enable_model_api", kModels, "auto",
               "Whether the management API registers and removes models. auto: only while it listens on "

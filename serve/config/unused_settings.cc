@@ -41,7 +41,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"cors_allowed_headers", "", kNoCors},
       {"max_response_size", "", "answers have no limit"},
       {"workflow_store", "", "this version has no workflows"},
-      {"models", "", "workers and batches are set by the register call or for all models together"},
       {"model_snapshot", "", kNoSnapshots},
       {"allowed_urls", "", kNoFetch},
       {"use_env_allowed_urls", "false", kNoFetch},

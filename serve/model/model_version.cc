@@ -61,7 +61,7 @@ ModelVersion::~ModelVersion() {
 ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext context,
                                              UniqueFunction<void(Result<Computed>)> done) {
   metrics_->requests.Add();
-  if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.response_timeout;
+  if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.DefaultDeadline();
   Submitted submitted{context.deadline};
   if (running_.load(std::memory_order_relaxed) == 0) {
     Reject(RejectReason::kNoWorker);
