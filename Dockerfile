@@ -1,8 +1,11 @@
 # An image that serves every model found in /models:
 #   docker build -t flambeau .
 #   docker run -p 8080:8080 -p 8082:8082 -v "$PWD/build/demo/model-store:/models:ro" flambeau
-# Models are registered and removed through the management API, which listens inside the container only. To open it,
-# read about enable_model_api first: -e FLAMBEAU_MANAGEMENT_ADDRESS=http://0.0.0.0:8081 -p 8081:8081
+# Models are registered and removed through the management API, which listens inside the container only. Where others
+# reach it, it asks for tokens and does not start without them:
+#   -e FLAMBEAU_MANAGEMENT_ADDRESS=http://0.0.0.0:8081 -p 8081:8081 -e FLAMBEAU_TOKEN_FILE=/run/secrets/tokens.json
+# (or -e FLAMBEAU_INSECURE=true, on a network that you trust). A model store that may be written keeps what was registered
+# for the next start.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /flambeau

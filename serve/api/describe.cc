@@ -94,6 +94,13 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool 
   json["outputs"] = SpecsJson(info.outputs);
   json["checkedWith"] = info.checked_with;
   json["loadTimeMs"] = version.load_time().count();
+  if (status.max_workers > status.min_workers) {
+    const auto [changes, last] = version.autoscaled();
+    const auto queue_time = std::chrono::duration_cast<std::chrono::milliseconds>(version.QueueTime());
+    ordered_json& scaling = json["autoscaling"] = {
+        {"workers", version.RunningWorkers()}, {"queueTimeMs", queue_time.count()}, {"changes", changes}};
+    if (changes > 0) scaling["lastChange"] = last;
+  }
   if (ordered_json tuning = version.tuning(); !tuning.is_null()) json["tuning"] = std::move(tuning);
   if (!info.lineage.is_null()) json["lineage"] = info.lineage;
   return json;

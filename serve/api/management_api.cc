@@ -22,7 +22,9 @@ ManagementReply Reply(Outcome outcome, std::string text) { return {outcome, {{"s
 }  // namespace
 
 ManagementApi::ManagementApi(ServedModels& models, Loader& loader, ManagementOptions options)
-    : models_(models), loader_(loader), options_(std::move(options)) {}
+    : models_(models), loader_(loader), options_(std::move(options)), sources_(options_) {
+  if (!options_.snapshot_folder.empty()) snapshots_.emplace(options_.snapshot_folder);
+}
 
 Status ManagementApi::RefuseModelApi(std::string_view what) const {
   if (options_.allow_model_api) return {};
@@ -37,6 +39,7 @@ Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) 
   if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
   const Result<Registered> done = RegisterWith(request, {.workers = options_.default_workers});
   if (!done) return done.error();
+  WriteSnapshot("snapshot");
   if (done->workers == 0) {
     return Reply(Outcome::kDone,
                  fmt::format("Model \"{}\" Version: {} registered with 0 initial workers. Use scale "
@@ -105,6 +108,8 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
   }
   if (max < request.min_worker) return InvalidArgument("max_worker cannot be less than min_worker.");
   (*found)->Scale(request.min_worker, max, request.synchronous);
+  (*found)->NoteScaled();
+  WriteSnapshot("snapshot");
   if (!request.synchronous) return Reply(Outcome::kAccepted, "Processing worker updates...");
   std::string text = fmt::format("Workers scaled to {} for model: {}", request.min_worker, request.model);
   if (!request.version.empty()) text += fmt::format(", version: {}", request.version);
@@ -113,13 +118,29 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
 
 Result<ManagementReply> ManagementApi::SetDefault(const std::string& model, const std::string& version) {
   if (Status status = models_.SetDefault(model, version); !status.ok()) return status;
+  WriteSnapshot("snapshot");
   return Reply(Outcome::kDone, fmt::format("Default version successfully updated for model \"{}\" to \"{}\"",
                                            model, version));
 }
 
+bool ManagementApi::IsSource(const std::string& file) const {
+  for (const ServedModels::Entry& entry : models_.List()) {
+    for (const ModelHandle& version : entry.versions) {
+      if (version->info().source == file) return true;
+    }
+  }
+  return false;
+}
+
 Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version) {
   if (Status status = RefuseModelApi("Unregistering"); !status.ok()) return status;
-  if (Status status = models_.Remove(model, version); !status.ok()) return status;
+  VersionInfo removed;
+  if (const Result<ModelHandle> found = models_.Find(model, version)) removed = (*found)->info();
+  const Status status = models_.Remove(model, version, options_.unregister_timeout);
+  const bool gone = status.ok() || status.code == Code::kReadTimeout;  // a request runs on, without the file
+  if (gone && IsFetchUrl(removed.url) && !IsSource(removed.source)) sources_.Remove(removed.source);
+  if (!status.ok()) return status;
+  WriteSnapshot("snapshot");
   LogInfo("Model {}{}{} unregistered.", model, version.empty() ? "" : " version ", version);
   return Reply(Outcome::kDone, fmt::format("Model \"{}\" unregistered", model));
 }

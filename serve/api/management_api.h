@@ -1,13 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "serve/api/archive_source.h"
 #include "serve/api/options.h"
+#include "serve/api/snapshot.h"
+#include "serve/api/snapshot_folder.h"
 #include "serve/api/start_models.h"
 #include "serve/base/status.h"
 #include "serve/base/tensor_spec.h"
@@ -31,6 +37,15 @@ struct RegisterRequest {
   std::vector<std::string> inputs;   // ours: `name:dtype:[shape]`, for a model that declares none
   std::optional<std::string> batch;  // ours: `1..64` or `8`, likewise
   bool synchronous = true;
+  /// Of a snapshot: minimum and maximum of workers, whatever the archive says.
+  std::optional<std::pair<int, int>> exact_workers;
+};
+
+/// What is served from the start.
+struct StartPlan {
+  std::string load_models;     // see start_models.h
+  int workers = 1;             // of a version of which nothing else is said
+  std::string model_snapshot;  // a snapshot's JSON text: it alone decides then
 };
 
 struct ScaleRequest {
@@ -68,16 +83,24 @@ class ManagementApi {
   Result<ManagementReply> SetDefault(const std::string& model, const std::string& version);
   Result<ManagementReply> Unregister(const std::string& model, const std::string& version);
 
-  /// Registers what `load_models` names (start_models.h), as many at once as there are CPUs. `workers`: of a
-  /// version of which nothing else is said. The first version of a model in the list becomes its default, or
-  /// the one that `models` calls defaultVersion. One error per item that failed; the others are served.
-  std::vector<Status> LoadAtStart(const std::string& load_models, int workers);
+  /// Registers what `load_models` names, and what the newest snapshot names besides, as many at once as there
+  /// are CPUs. What a call had said before the snapshot (workers, batch size, …) holds again, also for a
+  /// version of `load_models`; all else is as configured now. The default version is the snapshot's, else the
+  /// one that `models` calls defaultVersion, else the first of the list.
+  ///
+  /// A model that fails does not stop the others: the log names it, and for one of `load_models` /ping too. A
+  /// snapshot of which something fails is set aside. One error per item that failed.
+  std::vector<Status> LoadAtStart(const StartPlan& plan);
+  /// The snapshot of the end; changes after it are not noted any more.
+  void StopSnapshots();
 
  private:
   /// On whose behalf a version is registered.
   struct Origin {
     bool at_start = false;
-    int workers = 0;  // when nobody says otherwise
+    int workers = 0;                                       // when nobody says otherwise
+    const std::vector<SnapshotModel>* snapshot = nullptr;  // what it says of the version holds
+    const SnapshotModel* expected = nullptr;               // the archive must hold this name and version
   };
   struct Registered {
     std::string name;
@@ -89,11 +112,27 @@ class ManagementApi {
   void Configure(const RegisterRequest& request, const Origin& origin, const ModelConfig* of_setting,
                  const ModelConfig& of_archive, VersionOptions& options) const;
   [[nodiscard]] const ModelConfig* FindModelConfig(const std::string& name, const std::string& version) const;
+  /// Whether a served version was loaded from this file of the model store.
+  [[nodiscard]] bool IsSource(const std::string& file) const;
   [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
+
+  struct Restoring;
+  Restoring FindSnapshot(const std::string& model_snapshot);
+  Result<Registered> Restore(const SnapshotModel& model);
+  /// What the snapshot's version had been given goes into `request`.
+  static void SayAgain(const SnapshotModel& model, RegisterRequest& request);
+  void ChooseDefaults(const std::vector<Registered>& registered, const std::vector<SnapshotModel>& snapshot);
+  void WriteSnapshot(std::string_view kind);
 
   ServedModels& models_;
   Loader& loader_;
   const ManagementOptions options_;
+  const ArchiveSources sources_;
+
+  std::mutex snapshot_mutex_;  // guards everything below: one snapshot after the other
+  std::optional<SnapshotFolder> snapshots_;
+  bool write_snapshots_ = false;  // from the end of the start to the beginning of the end
+  bool snapshots_failed_ = false;
 };
 
 }  // namespace serve

@@ -14,9 +14,11 @@
 #include "serve/base/status.h"
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
+#include "serve/model/autoscaler.h"
 #include "serve/model/loader.h"
 #include "serve/model/served_models.h"
 #include "serve/runtime/runtime.h"
+#include "serve/security/tokens.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
@@ -53,6 +55,7 @@ class Server {
   [[nodiscard]] int metrics_port() const { return metrics_listener_ ? metrics_listener_->port() : 0; }
 
  private:
+  Status OpenTokens();
   Status OpenListeners();
   Status WritePortFile() const;
   void LogPlan() const;
@@ -61,7 +64,9 @@ class Server {
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
   ServedModels models_;
+  std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;
+  std::unique_ptr<TokenAuthority> tokens_;  // none: nobody is asked for one
   InferenceApi inference_api_;
   ManagementApi management_api_;
   boost::asio::thread_pool management_pool_;

@@ -1,5 +1,6 @@
 #include "serve/http/router.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <exception>
@@ -95,6 +96,13 @@ void Router::Add(Router other) {
   for (Route& route : other.routes_) routes_.push_back(std::move(route));
 }
 
+void Router::Protect(RequestGuard guard, const std::vector<std::string_view>& open) {
+  const auto shared = std::make_shared<const RequestGuard>(std::move(guard));
+  for (Route& route : routes_) {
+    if (std::find(open.begin(), open.end(), route.pattern) == open.end()) route.guard = shared;
+  }
+}
+
 Router::Found Router::Find(HttpRequest& request) const {
   Segments raw;
   if (!Cut(request.path, raw)) return {nullptr, NoSuchPath(routes_)};
@@ -141,6 +149,10 @@ Router::Found Router::Find(HttpRequest& request) const {
       request.parameters[next].name = NameOf(route.segments[i]);
       request.parameters[next].value = segments.items[i];
       ++next;
+    }
+    if (route.guard) {
+      HttpReply refusal;
+      if (!(*route.guard)(request, refusal)) return {nullptr, std::move(refusal)};
     }
     return {&route, {}};
   }

@@ -204,8 +204,7 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
   info.lineage = manifest.lineage;
   info.loaded_at_startup = request.at_start;
   info.source = request.source.filename().string();
-  info.given_inputs = request.given_inputs;
-  info.given_batch = request.given_batch;
+  info.call = request.call;
   info.extensions = manifest.extensions;
   if (Status status = CheckModelName(info.name); !status.ok()) {
     return NameRefused(request, "name", info.name, request.name.has_value(), status);

@@ -29,8 +29,7 @@ struct LoadRequest {
   BatchRange batch;                // likewise
   VersionOptions options;
   bool at_start = false;
-  std::vector<std::string> given_inputs;  // the texts of `inputs` and `batch`, kept for snapshots
-  std::string given_batch;
+  CallParameters call;
   /// Makes the options of the version, once its name and what its model-config.yaml says are known. May be
   /// empty: the archive's configuration then counts.
   std::function<void(const std::string& name, const std::string& version, const ModelConfig& archive,
