@@ -1,8 +1,11 @@
 # An image that serves every model found in /models:
 #   docker build -t flambeau .
 #   docker run -p 8080:8080 -p 8082:8082 -v "$PWD/build/demo/model-store:/models:ro" flambeau
-# Models are registered and removed through the management API, which listens inside the container only. To open it,
-# read about enable_model_api first: -e FLAMBEAU_MANAGEMENT_ADDRESS=http://0.0.0.0:8081 -p 8081:8081
+# Models are registered and removed through the management API, which listens inside the container only. Where others
+# reach it, it asks for tokens and does not start without them:
+#   -e FLAMBEAU_MANAGEMENT_ADDRESS=http://0.0.0.0:8081 -p 8081:8081 -e FLAMBEAU_TOKEN_FILE=/run/secrets/tokens.json
+# (or -e FLAMBEAU_INSECURE=true, on a network that you trust). A model store that may be written keeps what was registered
+# for the next start.
 
 FROM debian:bookworm-slim AS build
 WORKDIR /flambeau
@@ -16,7 +19,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libarchive13 libcurl4 libfmt9 libgomp1 \
        libjpeg62-turbo libpng16-16 libutf8proc2 libwebp7 \
-       libmimalloc2.0 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 zlib1g \
+       libmimalloc2.0 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 libyaml-cpp0.7 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /models --create-home flambeau
 # The programs look for libtorch at the path where they were linked.

@@ -17,9 +17,13 @@ find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
 find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(yaml-cpp REQUIRED)
 if(FLAMBEAU_TESTS)
   find_package(GTest REQUIRED)
 endif()
+
+add_library(flambeau_yaml INTERFACE)  # the name of its target changed with version 0.8
+target_link_libraries(flambeau_yaml INTERFACE $<IF:$<TARGET_EXISTS:yaml-cpp::yaml-cpp>,yaml-cpp::yaml-cpp,yaml-cpp>)
 
 add_library(flambeau_boost INTERFACE)
 target_link_libraries(flambeau_boost INTERFACE Boost::headers Threads::Threads)

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "serve/model/options.h"
@@ -7,12 +9,18 @@
 namespace serve {
 
 struct ManagementOptions {
-  std::string model_store;      // folder; empty: nothing can be registered
-  std::string unpack_folder;    // where archives are unpacked; made and removed by the server
-  bool allow_model_api = true;  // register and unregister
-  int default_workers = 0;      // for a register call that names no initial_workers
+  std::string model_store;    // folder; empty: nothing can be registered
+  std::string unpack_folder;  // where archives are unpacked; made and removed by the server
+  std::string allowed_urls;   // expressions of URLs that archives may be fetched from; empty: none
+  std::uint64_t max_download_bytes = 8ULL << 30;
+  std::chrono::milliseconds download_timeout{600'000};
+  std::chrono::milliseconds unregister_timeout{120'000};  // how long a running request holds up a removal
+  bool allow_model_api = true;                            // register and unregister
+  int default_workers = 0;                                // for a register call that names no initial_workers
   int cpus = 1;                 // the CPU quota, from which intra-op threads are planned
   VersionOptions defaults;      // queue size, timeouts, … of a version that says nothing
+  ModelConfigs models;          // the setting `models`: of single versions
+  std::string snapshot_folder;  // where the registered models are noted for the next start; empty: nowhere
 };
 
 }  // namespace serve

@@ -37,6 +37,7 @@ inline constexpr std::array kWireCodes = {
     WireCode{Code::kDeadlineExceeded, 504, "RequestTimeoutException"},
     WireCode{Code::kPredictionFailed, 503, "InternalServerException"},
     WireCode{Code::kNotImplemented, 501, "NotImplementedException"},
+    WireCode{Code::kDownloadFailed, 400, "DownloadArchiveException"},
     WireCode{Code::kInternal, 500, "InternalServerException"},
 };
 static_assert(kWireCodes.size() == static_cast<std::size_t>(Code::kInternal) + 1, "one row per code");

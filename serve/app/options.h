@@ -7,6 +7,7 @@
 #include "serve/api/options.h"
 #include "serve/base/log.h"
 #include "serve/http/options.h"
+#include "serve/security/options.h"
 
 namespace serve {
 
@@ -30,14 +31,20 @@ struct AppOptions {
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
+  std::string model_snapshot;        // a snapshot's JSON text, which alone decides what is loaded; empty: none
+  bool config_snapshots = true;      // note what is registered, and restore it at the next start
   int start_workers = 0;             // of a version that load_models names; 0: planned from the CPU quota
   int intra_op_threads = 0;          // of one worker; 0: planned from the CPU quota
+  AutoscaleOptions autoscale;
   std::chrono::milliseconds tuning_budget{20'000};  // of one version
   std::string tuning_folder;  // where results of tuning are kept; empty: `.tuning` in the model store
   std::uint64_t max_archive_bytes = 8ULL << 30;  // of the unpacked files together
 
   bool metrics_listener = true;
   bool torchserve_metric_names = false;  // also the names that are not in base units
+
+  TokenOptions tokens;
+  bool insecure = false;  // the management API may be open to others than this machine without a token
 
   LogOptions log;
   std::chrono::seconds grace{10};  // how long accepted requests may take after SIGTERM

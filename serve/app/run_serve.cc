@@ -106,7 +106,7 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes)
   if (!complete) LogWarning("The grace period is over; requests that were still running were cut off.");
   const bool still_loading = loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
   // A destructor would wait for a model that still runs, loads or is timed.
-  if (!complete || still_loading || server->Tuning()) {
+  if (!complete || still_loading || server->Busy()) {
     server->RemoveUnpackedFiles();
     EndNow(complete ? 0 : 1);
   }

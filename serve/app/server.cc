@@ -85,13 +85,29 @@ Status Server::Start() {
   }
   LogPlan();
   models_.SetStarting(true);
+  if (Status status = OpenTokens(); !status.ok()) return status;
   if (Status status = OpenListeners(); !status.ok()) return status;
+  if (options_.autoscale.high.count() > 0)
+    autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
+  if (tokens_) {
+    if (Status status = tokens_->Publish(); !status.ok()) return status;
+  }
   return WritePortFile();
 }
 
 void Server::LoadModels() {
-  management_api_.LoadAtStart(options_.load_models, options_.start_workers);
+  management_api_.LoadAtStart({options_.load_models, options_.start_workers, options_.model_snapshot});
   models_.SetStarting(false);
+}
+
+Status Server::OpenTokens() {
+  if (!options_.tokens.enabled) return {};
+  Result<std::unique_ptr<TokenAuthority>> opened = TokenAuthority::Open(options_.tokens);
+  if (!opened) return opened.error();
+  tokens_ = std::move(*opened);
+  LogInfo("Every call needs a token (Authorization: Bearer KEY), but for the metrics.{}",
+          tokens_->key_file().empty() ? "" : fmt::format(" Key file located at {}", tokens_->key_file()));
+  return {};
 }
 
 Status Server::OpenListeners() {
@@ -115,6 +131,11 @@ Status Server::OpenListeners() {
     wanted.push_back({options_.metrics, "--metrics-address", "Metrics",
                       WithDescription(MetricsRouter(metrics_), "Flambeau metrics API", inference_api_),
                       metrics_listener_});
+  }
+  if (tokens_) {
+    wanted[0].router.Protect(TokenGuard(*tokens_, TokenScope::kInference), {"/", "/api-description"});
+    wanted[1].router.Protect(TokenGuard(*tokens_, TokenScope::kManagement), {"/", "/api-description"});
+    wanted[1].router.Add(TokenRouter(*tokens_, management_pool_));
   }
   for (Wanted& one : wanted) {
     Result<std::unique_ptr<Listener>> opened =
@@ -157,6 +178,7 @@ void Server::LogPlan() const {
 bool Server::Stop() {
   const TimePoint deadline = SteadyClock::now() + options_.grace;
   models_.SetDraining();
+  autoscaler_.reset();
   loader_.StopTuning();
   bool complete = true;
   for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
@@ -165,6 +187,7 @@ bool Server::Stop() {
   for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
     if (listener != nullptr && !listener->Drain(deadline)) complete = false;
   }
+  management_api_.StopSnapshots();
   models_.DrainAll(deadline);
   return complete && !models_.HasStuckVersions();
 }

@@ -14,9 +14,11 @@
 #include "serve/base/status.h"
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
+#include "serve/model/autoscaler.h"
 #include "serve/model/loader.h"
 #include "serve/model/served_models.h"
 #include "serve/runtime/runtime.h"
+#include "serve/security/tokens.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
@@ -43,8 +45,8 @@ class Server {
   /// grace period from now. False when something had to be cut off; then a worker may be stuck inside a
   /// model, and the process must end without running destructors.
   [[nodiscard]] bool Stop();
-  /// A version is being timed, and the destructor would wait for the run that it is in.
-  [[nodiscard]] bool Tuning() const { return loader_.Tuning(); }
+  /// A version is being timed, or loads although its time is over: the destructor would wait for it.
+  [[nodiscard]] bool Busy() const { return loader_.Busy(); }
   /// For a process that ends without running destructors: removes what it would leave on the disk.
   void RemoveUnpackedFiles();
 
@@ -53,6 +55,7 @@ class Server {
   [[nodiscard]] int metrics_port() const { return metrics_listener_ ? metrics_listener_->port() : 0; }
 
  private:
+  Status OpenTokens();
   Status OpenListeners();
   Status WritePortFile() const;
   void LogPlan() const;
@@ -61,7 +64,9 @@ class Server {
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
   ServedModels models_;
+  std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;
+  std::unique_ptr<TokenAuthority> tokens_;  // none: nobody is asked for one
   InferenceApi inference_api_;
   ManagementApi management_api_;
   boost::asio::thread_pool management_pool_;

@@ -32,6 +32,7 @@ enum class Code {
   kDeadlineExceeded,   // the request's own deadline passed
   kPredictionFailed,   // the model threw or answered with something unusable
   kNotImplemented,
+  kDownloadFailed,  // an archive could not be fetched
   kInternal,
 };
 

@@ -53,7 +53,7 @@ constexpr FlagAlias kFlagAliases[] = {
     {"--ppath", "plugins_path"},
 };
 /// Flags of TorchServe's launcher that ask for what is the case anyway.
-constexpr std::string_view kIgnoredFlags[] = {"--start", "--foreground", "--ncs", "--no-config-snapshots"};
+constexpr std::string_view kIgnoredFlags[] = {"--start", "--foreground"};
 constexpr std::string_view kActionFlags[] = {"--help", "--version", "--check-config"};
 
 /// Reads one configuration; its steps run in the order in which they stand here.
@@ -84,9 +84,11 @@ class Reader {
       if (ReadActionFlag(flag)) continue;
       if (std::count(std::begin(kIgnoredFlags), std::end(kIgnoredFlags), flag) > 0) {
         config_.notes.push_back(
-            fmt::format("{} has no effect: the server stays in the foreground and keeps no "
-                        "snapshots",
-                        flag));
+            fmt::format("{} has no effect: the server starts and stays in the foreground", flag));
+        continue;
+      }
+      if (flag == "--ncs" || flag == "--no-config-snapshots") {
+        values_["config_snapshots"] = {"false", flag};
         continue;
       }
       const std::string key = KeyOfFlag(flag);
@@ -181,6 +183,7 @@ class Reader {
       const std::string key(unused.key);
       take(key, unused.environment.empty() ? EnvironmentName("TS_", key) : std::string(unused.environment));
     }
+    take("token_expiration_min", "TS_TOKEN_EXPIRATION_TIME_MIN");
     take("config", "FLAMBEAU_CONFIG_FILE");
     take("config", "TS_CONFIG_FILE");
 
@@ -324,25 +327,57 @@ class Reader {
     if (!unpack_folder.empty() && !fs::is_directory(unpack_folder, error)) {
       Wrong("unpack_folder", "there is no such folder; make it or name another one");
     }
-    for (const char* key : {"log_file", "access_log_file", "port_file"}) CheckParent(key);
+    PlaceSnapshots();
+    for (const char* key : {"log_file", "access_log_file", "port_file", "key_file"}) CheckParent(key);
     CheckListeners();
+    CheckTokens();
     CheckModelApi();
+  }
+
+  void PlaceSnapshots() {
+    std::string& folder = config_.options.management_api.snapshot_folder;
+    const auto logs = environment_.find("LOG_LOCATION");
+    if (!config_.options.config_snapshots) {
+      folder.clear();
+    } else if (!folder.empty()) {
+      return;
+    } else if (logs != environment_.end() && !logs->second.empty()) {
+      folder = (fs::path(logs->second) / "config").string();
+    } else if (!config_.options.management_api.model_store.empty()) {
+      folder = (fs::path(config_.options.management_api.model_store) / ".snapshots").string();
+    }
+  }
+
+  void CheckTokens() {
+    AppOptions& options = config_.options;
+    TokenOptions& tokens = options.tokens;
+    if (ValueOf("disable_token_authorization").value == "auto") {
+      tokens.enabled = !tokens.key_file.empty() || !tokens.token_file.empty();
+    }
+    if (tokens.enabled || IsLoopback(options.management) || refused_.count("management_address") > 0) return;
+    if (options.insecure) {
+      config_.warnings.push_back(
+          fmt::format("everybody who reaches the management address {} can change what is "
+                      "served, for no token is asked for (insecure)",
+                      AddressText(options.management)));
+      return;
+    }
+    Wrong("management_address",
+          "others than this machine would reach it, and it asks for no token; set `token_file` or "
+          "`disable_token_authorization=false`, or keep it on loopback, or say `insecure=true`");
   }
 
   void CheckModelApi() {
     AppOptions& options = config_.options;
     if (refused_.count("management_address") + refused_.count("enable_model_api") > 0) return;
     // `auto` has been read as true.
-    if (ValueOf("enable_model_api").value == "auto" && !IsLoopback(options.management)) {
+    if (ValueOf("enable_model_api").value == "auto" && !IsLoopback(options.management) &&
+        !options.tokens.enabled) {
       options.management_api.allow_model_api = false;
       config_.notes.push_back(fmt::format(
           "registering and removing models is off because the management address {} is not loopback; "
           "`enable_model_api=true` turns it on",
           AddressText(options.management)));
-    } else if (options.management_api.allow_model_api && !IsLoopback(options.management)) {
-      config_.warnings.push_back(
-          fmt::format("everybody who reaches the management address {} can register and remove models",
-                      AddressText(options.management)));
     }
   }
 

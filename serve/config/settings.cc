@@ -5,12 +5,14 @@
 #include <charconv>
 #include <numeric>
 #include <optional>
+#include <regex>
 #include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "serve/config/address.h"
+#include "serve/config/models_setting.h"
 
 namespace serve {
 namespace {
@@ -151,7 +153,53 @@ Setting Field(const Row& row, std::string HttpLimits::*member) {
   return setting;
 }
 
+/// Regular expressions with commas between them.
+Setting Expressions(const Row& row) {
+  Setting setting = Begin(row, "REGEX,REGEX");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    options.management_api.allowed_urls = text;
+    while (!text.empty()) {
+      const std::string one(text.substr(0, text.find(',')));
+      text.remove_prefix(std::min(one.size() + 1, text.size()));
+      try {
+        const std::regex expression(one);
+      } catch (const std::regex_error& error) {
+        return "regular expressions; `" + one + "` is none: " + error.what();
+      }
+    }
+    return {};
+  };
+  return setting;
+}
+
+/// Minutes, with fractions.
+Setting Minutes(const Row& row) {
+  Setting setting = Begin(row, "MINUTES");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || !(number > 0) || number > 5'256'000) {
+      return "minutes, above 0 and up to 5256000";
+    }
+    options.tokens.lifetime = milliseconds(static_cast<std::int64_t>(number * 60'000));
+    return {};
+  };
+  return setting;
+}
+
+Setting ModelsSetting(const Row& row) {
+  Setting setting = Begin(row, "JSON");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    Result<ModelConfigs> models = ParseModelsSetting(text);
+    if (!models) return "a JSON object; " + models.error().message;
+    options.management_api.models = std::move(*models);
+    return {};
+  };
+  return setting;
+}
+
 constexpr std::string_view kAddresses = "Addresses";
+constexpr std::string_view kTokens = "Tokens";
 constexpr std::string_view kModels = "Models";
 constexpr std::string_view kBatching =
     "Queue and batches of a model version (a register call may say otherwise)";
@@ -182,6 +230,28 @@ std::vector<Setting> MakeSettings() {
       {"port_file", kAddresses, "", "The addresses are written to this file once all listeners are open."},
       "FILE", [](AppOptions& o, std::string_view text) { o.port_file = text; }));
 
+  rows.push_back(Choice({"disable_token_authorization", kTokens, "auto",
+                         "false: every call needs a token (Authorization: Bearer KEY), but for the metrics. "
+                         "auto: only when key_file or "
+                         "token_file is set."},
+                        {"auto", "true", "false"},
+                        [](AppOptions& o, std::size_t choice) { o.tokens.enabled = choice == 2; }));
+  rows.back().is_boolean = true;
+  rows.push_back(
+      Text({"key_file", kTokens, "",
+            "Keys that are made at start are written here, for the owner alone. Empty: key_file.json in the "
+            "working folder, or none when there is a token_file."},
+           "FILE", [](AppOptions& o, std::string_view text) { o.tokens.key_file = text; }));
+  rows.push_back(Minutes({"token_expiration_min", kTokens, "60",
+                          "How long a key of key_file lasts; /token?type=management renews it."}));
+  rows.push_back(Text(
+      {"token_file", kTokens, "",
+       "Keys that last: {\"inference\": [\"KEY\"], \"management\": [\"KEY\"]}. Read again when it changes."},
+      "FILE", [](AppOptions& o, std::string_view text) { o.tokens.token_file = text; }));
+  rows.push_back(Boolean({"insecure", kTokens, "false",
+                          "Whether the management API may be reached from other machines without a token."},
+                         [](AppOptions& o, bool on) { o.insecure = on; }));
+
   rows.push_back(Text({"model_store", kModels, "", "Folder with the archives that may be registered."},
                       "FOLDER",
                       [](AppOptions& o, std::string_view text) { o.management_api.model_store = text; }));
@@ -189,6 +259,40 @@ std::vector<Setting> MakeSettings() {
                        "What is loaded at start: all, none, or archives with commas between them, a.mar or "
                        "name=a.mar. Also as --models."},
                       "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(ModelsSetting(
+      {"models", kModels, "",
+       "Workers, batches and timeouts of single versions, for those that are loaded anyway: {name: {version: "
+       "{minWorkers, maxWorkers, batchSize, maxBatchDelay, responseTimeout, startupTimeout, "
+       "defaultVersion}}}."}));
+  rows.push_back(Boolean({"config_snapshots", kModels, "true",
+                          "Whether the registered models are noted after every change and restored at the "
+                          "next start. Also as --ncs: "
+                          "not."},
+                         [](AppOptions& o, bool on) { o.config_snapshots = on; }));
+  rows.push_back(Text(
+      {"snapshot_folder", kModels, "",
+       "Where they are noted. Empty: config in $LOG_LOCATION if that is set, else .snapshots in the model "
+       "store."},
+      "FOLDER", [](AppOptions& o, std::string_view text) { o.management_api.snapshot_folder = text; }));
+  rows.push_back(Text({"model_snapshot", kModels, "",
+                       "The JSON text of a snapshot: it alone decides what is loaded at start."},
+                      "JSON", [](AppOptions& o, std::string_view text) { o.model_snapshot = text; }));
+  rows.push_back(Expressions({"allowed_urls", kModels, "",
+                              "Where archives may be fetched from: regular expressions of whole URLs (http, "
+                              "https, file) with commas "
+                              "between them. Empty: nowhere."}));
+  rows.push_back(Size({"max_download_size", kModels, "8g", "What a fetched archive may have."}, 1, 1LL << 40,
+                      [](AppOptions& o, std::int64_t n) {
+                        o.management_api.max_download_bytes = static_cast<std::uint64_t>(n);
+                      }));
+  rows.push_back(
+      Number({"download_timeout", kModels, "600", "How long fetching an archive may take."}, "SECONDS", 1,
+             86'400, [](AppOptions& o, std::int64_t n) { o.management_api.download_timeout = seconds(n); }));
+  rows.push_back(Number({"unregister_model_timeout", kModels, "120",
+                         "How long removing a model waits for the requests that it accepted."},
+                        "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) {
+                          o.management_api.unregister_timeout = seconds(n);
+                        }));
   rows.push_back(
       Choice({"enable_model_api", kModels, "auto",
               "Whether the management API registers and removes models. auto: only while it listens on "
@@ -313,6 +417,14 @@ std::vector<Setting> MakeSettings() {
             "Where results of tuning are kept, so that the next start needs none. Empty: .tuning in the "
             "model store."},
            "DIR", [](AppOptions& o, std::string_view text) { o.tuning_folder = text; }));
+  rows.push_back(Number({"autoscale_queue_time_ms", kThreads, "100",
+                         "A worker is added, up to max_worker, when a request would wait longer. 0: never."},
+                        "MS", 0, 3'600'000,
+                        [](AppOptions& o, std::int64_t n) { o.autoscale.high = milliseconds(n); }));
+  rows.push_back(Number({"autoscale_calm_ms", kThreads, "30000",
+                         "A worker goes, down to min_worker, after so long without waiting."},
+                        "MS", 1, 86'400'000,
+                        [](AppOptions& o, std::int64_t n) { o.autoscale.calm = milliseconds(n); }));
   rows.push_back(Number({"management_threads", kThreads, "2", "Management calls that run at the same time."},
                         "N", 1, 64,
                         [](AppOptions& o, std::int64_t n) { o.management_threads = static_cast<int>(n); }));

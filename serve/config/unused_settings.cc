@@ -10,11 +10,6 @@ constexpr std::string_view kNoTls = "this version serves no TLS; put a proxy in 
 constexpr std::string_view kNoGrpc = "this version serves no gRPC";
 constexpr std::string_view kNoPython = "models run without Python";
 constexpr std::string_view kNoGpu = "this version computes on CPUs";
-constexpr std::string_view kNoSnapshots = "this version keeps no snapshots; name the models in load_models";
-constexpr std::string_view kNoFetch =
-    "archives come from the model store alone; nothing is fetched from URLs";
-constexpr std::string_view kNoToken =
-    "this version checks no tokens; keep the management address on loopback";
 constexpr std::string_view kNoSequence = "this version has no sequence batching";
 constexpr std::string_view kNoJava = "it is about the Java virtual machine";
 constexpr std::string_view kOwnMetrics = "the metrics are fixed; see /metrics";
@@ -37,13 +32,7 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"certificate_file", "", kNoTls},
       {"max_response_size", "", "answers have no limit"},
       {"workflow_store", "", "this version has no workflows"},
-      {"models", "", "workers and batches are set by the register call or for all models together"},
-      {"model_snapshot", "", kNoSnapshots},
-      {"allowed_urls", "", kNoFetch},
-      {"use_env_allowed_urls", "false", kNoFetch},
-      {"disable_token_authorization", "true", kNoToken},
-      {"token_expiration_min", "", kNoToken, "TS_TOKEN_EXPIRATION_TIME_MIN"},
-      {"unregister_model_timeout", "", "removing waits for the requests that were accepted"},
+      {"use_env_allowed_urls", "true", "the environment always overrides the file"},
       {"netty_client_threads", "0", kNoPython},
       {"number_of_gpu", "0", kNoGpu},
       {"prefer_direct_buffer", "false", kNoJava},

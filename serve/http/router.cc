@@ -1,5 +1,6 @@
 #include "serve/http/router.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <exception>
@@ -127,6 +128,13 @@ void Router::Add(Router other) {
   for (Route& route : other.routes_) routes_.push_back(std::move(route));
 }
 
+void Router::Protect(RequestGuard guard, const std::vector<std::string_view>& open) {
+  const auto shared = std::make_shared<const RequestGuard>(std::move(guard));
+  for (Route& route : routes_) {
+    if (std::find(open.begin(), open.end(), route.pattern) == open.end()) route.guard = shared;
+  }
+}
+
 Router::Found Router::Find(HttpRequest& request) const {
   Segments raw;
   if (!Cut(request.path, raw)) return {nullptr, NoSuchPath(routes_)};
@@ -182,6 +190,10 @@ Router::Found Router::Find(HttpRequest& request) const {
     }
     if (route.has_tail && !TakeTail(request.path, raw.items[size - 1], request.parameters[next - 1].value)) {
       return {nullptr, ErrorReply(InvalidArgument("the path has a broken escape or a NUL character"))};
+    }
+    if (route.guard) {
+      HttpReply refusal;
+      if (!(*route.guard)(request, refusal)) return {nullptr, std::move(refusal)};
     }
     return {&route, {}};
   }

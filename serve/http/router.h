@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,9 @@ using RouteFunction = std::function<HttpReply(HttpRequest&)>;
 /// Answers through the sender, now or later, from any thread. The request is only valid until it returns.
 /// Returns the deadline at which the connection answers 504 by itself (max(): never).
 using AsyncRouteFunction = std::function<TimePoint(HttpRequest&, ReplySender)>;
+
+/// Whether the request may be answered; fills `refusal` when it may not.
+using RequestGuard = std::function<bool(const HttpRequest&, HttpReply& refusal)>;
 
 /// Method and path → what answers. One table per listener, fixed once the listener runs.
 ///
@@ -39,6 +43,9 @@ class Router {
   /// Appends the routes of another table: a listener that serves several APIs.
   void Add(Router other);
 
+  /// Every route that is in the table now asks `guard` before it answers, but for the patterns `open`.
+  void Protect(RequestGuard guard, const std::vector<std::string_view>& open = {});
+
   struct Route {
     Method method;
     std::string pattern;
@@ -47,6 +54,7 @@ class Router {
     AsyncRouteFunction start;           // all others
     bool has_tail = false;              // the last segment takes the rest of the path
     bool has_suffix = false;            // the last segment is `{model}:predict` or the like
+    std::shared_ptr<const RequestGuard> guard = nullptr;
   };
   struct Found {
     const Route* route = nullptr;

@@ -6,6 +6,7 @@
 #include "serve/api/management_api.h"
 #include "serve/http/options.h"
 #include "serve/http/router.h"
+#include "serve/security/tokens.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
@@ -31,6 +32,13 @@ HttpReply ModelReadyV1(const InferenceApi& api, const HttpRequest& request);
 
 /// GET /metrics, with TorchServe's `name[]` filter.
 Router MetricsRouter(Metrics& metrics);
+
+/// /token?type=inference|management, by any method: TorchServe's renewal of a key. It checks the API key by
+/// itself.
+Router TokenRouter(TokenAuthority& tokens, boost::asio::thread_pool& pool);
+
+/// For Router::Protect: 401 with TorchServe's text for a request without a key of `scope`.
+RequestGuard TokenGuard(const TokenAuthority& tokens, TokenScope scope);
 
 /// GET /ping: 200 Healthy, or 503 Unhealthy with the reason.
 HttpReply Ping(const InferenceApi& api);

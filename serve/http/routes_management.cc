@@ -144,15 +144,16 @@ void Take(Result<T> read, Target& target, Status& status) {
 HttpReply Register(ManagementApi& api, const HttpRequest& request) {
   const auto parameters = Parameters::Read(request, true);
   if (!parameters) return ErrorReply(parameters.error());
-  parameters->WarnOfUnknown(
-      request, {"url", "model_name", "handler", "runtime", "batch_size", "max_batch_delay", "initial_workers",
-                "synchronous", "response_timeout", "startup_timeout", "version", "input", "batch"});
+  parameters->WarnOfUnknown(request, {"url", "model_name", "handler", "runtime", "batch_size",
+                                      "max_batch_delay", "initial_workers", "synchronous", "response_timeout",
+                                      "startup_timeout", "version", "input", "batch", "s3_sse_kms"});
   Status status;
   std::optional<std::string> url;
   RegisterRequest call;
   Take(parameters->Text("url"), url, status);
   Take(parameters->Text("model_name"), call.model_name, status);
   Take(parameters->Text("handler"), call.handler, status);
+  Take(parameters->Text("runtime"), call.runtime, status);
   Take(parameters->Text("version"), call.version, status);
   Take(parameters->Integer("batch_size"), call.batch_size, status);
   Take(parameters->Integer("max_batch_delay"), call.max_batch_delay_ms, status);
@@ -185,7 +186,9 @@ HttpReply Describe(ManagementApi& api, const HttpRequest& request, const std::st
   const auto parameters = Parameters::Read(request, false);
   if (!parameters) return ErrorReply(parameters.error());
   parameters->WarnOfUnknown(request, {"customized"});
-  return ToReply(api.Describe(request.PathParameter("model"), version));
+  const auto customized = parameters->Boolean("customized", false);
+  if (!customized) return ErrorReply(customized.error());
+  return ToReply(api.Describe(request.PathParameter("model"), version, *customized));
 }
 
 HttpReply Scale(ManagementApi& api, const HttpRequest& request) {

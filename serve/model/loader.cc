@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <exception>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/model/model_config.h"
 
 namespace serve {
 namespace {
@@ -90,13 +93,87 @@ Loader::Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& 
       limits_(limits),
       tuner_(std::move(tuning)) {}
 
-Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
+/// One call of Load: what its thread and the caller that waits for it share.
+struct Loader::Attempt {
+  explicit Attempt(const LoadRequest& wanted) : request(wanted) {}
+
+  const LoadRequest request;
+  std::mutex mutex;  // guards everything below
+  std::condition_variable changed;
+  std::string name;  // of model and version, once the time counts
+  std::string version;
+  std::chrono::milliseconds limit{0};
+  std::optional<TimePoint> deadline;  // known once the options are
+  std::optional<Result<ModelHandle>> result;
+  bool given_up = false;
+
+  void StartClock(const VersionInfo& info, std::chrono::milliseconds timeout) {
+    {
+      const std::lock_guard lock(mutex);
+      name = info.name;
+      version = info.version;
+      limit = timeout;
+      deadline = SteadyClock::now() + timeout;
+    }
+    changed.notify_all();
+  }
+};
+
+Loader::~Loader() {
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [this] { return running_ == 0; });
+}
+
+bool Loader::Busy() const {
+  const std::lock_guard lock(mutex_);
+  return running_ > 0 || tuner_.busy();
+}
+
+Result<ModelHandle> Loader::Load(const LoadRequest& request) {
+  const auto attempt = std::make_shared<Attempt>(request);
+  {
+    const std::lock_guard lock(mutex_);
+    ++running_;
+  }
+  // The callbacks of `request` are called before the clock starts, so never after this function has returned.
+  std::thread([this, attempt] {
+    Result<ModelHandle> result = LoadNow(*attempt);
+    {
+      const std::lock_guard lock(attempt->mutex);
+      if (!attempt->given_up) attempt->result.emplace(std::move(result));
+    }
+    attempt->changed.notify_all();
+    result = Internal("");  // a version that came too late dies here
+    const std::lock_guard lock(mutex_);
+    --running_;
+    ended_.notify_all();
+  }).detach();
+
+  std::unique_lock lock(attempt->mutex);
+  attempt->changed.wait(lock, [&] { return attempt->result || attempt->deadline; });
+  const auto loaded = [&] { return attempt->result.has_value(); };
+  const bool no_time = attempt->limit.count() == 0 && attempt->deadline;  // startup_timeout=0 is literal
+  if (!no_time && (loaded() || attempt->changed.wait_until(lock, *attempt->deadline, loaded))) {
+    return std::move(*attempt->result);
+  }
+  attempt->given_up = true;
+  const std::optional<Result<ModelHandle>> dropped = std::move(attempt->result);
+  metrics_.model_load_failures.Add();
+  const Status status = Internal(fmt::format(
+      "Failed to start workers for model {} version: {}: loading took longer than startup_timeout, {} s",
+      attempt->name, attempt->version, static_cast<double>(attempt->limit.count()) / 1000));
+  lock.unlock();
+  return status;
+}
+
+Result<ModelHandle> Loader::LoadNow(Attempt& attempt) try {
   const TimePoint start = SteadyClock::now();
+  const LoadRequest& request = attempt.request;
   UnpackLimits limits = limits_;
   limits.allow_missing_manifest = request.name.has_value();  // as TorchServe: the call names the model then
   Result<UnpackedArchive> archive = OpenArchive(request.source, unpack_folder_, limits);
   Result<ModelHandle> loaded =
-      archive ? LoadUnpacked(request, *archive, start)
+      archive ? LoadUnpacked(attempt, *archive, start)
               : StepFailed(request, "unpack", request.source.filename().string(), archive.error());
   if (!loaded) {
     metrics_.model_load_failures.Add();
@@ -105,11 +182,11 @@ Result<ModelHandle> Loader::Load(const LoadRequest& request) try {
   return loaded;
 } catch (const std::exception& error) {
   metrics_.model_load_failures.Add();
-  return Internal(fmt::format("Model {} was not registered: {}", request.url, error.what()));
+  return Internal(fmt::format("Model {} was not registered: {}", attempt.request.url, error.what()));
 }
 
-Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,
-                                         TimePoint start) {
+Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive& archive, TimePoint start) {
+  const LoadRequest& request = attempt.request;
   const Manifest& manifest = archive.manifest;
   const Result<VerifyReport> verified = VerifyArchive(archive);
   if (!verified) {
@@ -126,6 +203,9 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   info.outputs = manifest.outputs;
   info.lineage = manifest.lineage;
   info.loaded_at_startup = request.at_start;
+  info.source = request.source.filename().string();
+  info.call = request.call;
+  info.extensions = manifest.extensions;
   if (Status status = CheckModelName(info.name); !status.ok()) {
     return NameRefused(request, "name", info.name, request.name.has_value(), status);
   }
@@ -134,6 +214,22 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   }
   if (request.admit) {
     if (Status status = request.admit(info.name, info.version); !status.ok()) return status;
+  }
+
+  VersionOptions options = request.options;
+  ModelConfig of_archive;
+  if (!manifest.config_file.empty()) {
+    Result<ReadConfig> read = ReadModelConfig(archive.folder / manifest.config_file);
+    if (!read) return StepFailed(request, "read model configuration", manifest.config_file, read.error());
+    for (const std::string& warning : read->warnings) {
+      LogWarning("model {} version {}: {}: {}", info.name, info.version, manifest.config_file, warning);
+    }
+    of_archive = read->config;
+  }
+  if (request.configure) {
+    request.configure(info.name, info.version, of_archive, options);
+  } else {
+    of_archive.ApplyTo(options);
   }
 
   const std::filesystem::path& file = archive.serialized_file;
@@ -156,7 +252,7 @@ Result<ModelHandle> Loader::LoadUnpacked(const LoadRequest& request, const Unpac
   runtime_options.scratch = unpack_folder_;
   info.artifact = file;
   if (file.extension() == ".pt2") info.runtime = "aotinductor";
-  VersionOptions options = request.options;
+  attempt.StartClock(info, options.startup_timeout);
   if (const std::int64_t most = runtime_options.batch.max; most > 0 && options.scheduler.batch_size > most) {
     LogInfo(
         "model {} version {}: batch_size {} is lowered to {}, the most rows that the model is declared to "

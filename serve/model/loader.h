@@ -1,8 +1,10 @@
 #pragma once
 
+#include <condition_variable>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +29,12 @@ struct LoadRequest {
   BatchRange batch;                // likewise
   VersionOptions options;
   bool at_start = false;
+  CallParameters call;
+  /// Makes the options of the version, once its name and what its model-config.yaml says are known. May be
+  /// empty: the archive's configuration then counts.
+  std::function<void(const std::string& name, const std::string& version, const ModelConfig& archive,
+                     VersionOptions& options)>
+      configure;
   /// Asked once name and version are known, before anything is loaded: refuses a duplicate early. May be
   /// empty.
   std::function<Status(const std::string& name, const std::string& version)> admit;
@@ -38,6 +46,9 @@ struct LoadRequest {
 /// A step that fails ends it: the status (kInvalidModel, or kModelNotFound for a missing source) names the
 /// step, the file and the engine's own reason, and nothing is left on the disk or in memory.
 ///
+/// Time:    the steps from `load` on together may take startup_timeout; a model that takes longer is an error
+///          (kInternal). Nothing can interrupt libtorch: the attempt goes on by itself and is thrown away
+///          when it ends. Busy() says so meanwhile.
 /// Threads: Load from several management threads at once. It takes as long as the model takes to load.
 class Loader {
  public:
@@ -45,20 +56,29 @@ class Loader {
   Loader(std::vector<std::unique_ptr<RuntimeFactory>> factories, Metrics& metrics,
          std::filesystem::path unpack_folder, UnpackLimits limits, TunerOptions tuning = {});
 
+  ~Loader();  // waits for attempts that were given up
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
   Result<ModelHandle> Load(const LoadRequest& request);
   /// Gives up tuning, so that the process can end soon.
   void StopTuning() { tuner_.Stop(); }
-  [[nodiscard]] bool Tuning() const { return tuner_.busy(); }
+  /// A version is being timed, or loaded although its time is over: the destructor would wait for it.
+  [[nodiscard]] bool Busy() const;
 
  private:
-  Result<ModelHandle> LoadUnpacked(const LoadRequest& request, const UnpackedArchive& archive,
-                                   TimePoint start);
+  struct Attempt;
+  Result<ModelHandle> LoadNow(Attempt& attempt);
+  Result<ModelHandle> LoadUnpacked(Attempt& attempt, const UnpackedArchive& archive, TimePoint start);
 
   const std::vector<std::unique_ptr<RuntimeFactory>> factories_;
   Metrics& metrics_;
   const std::filesystem::path unpack_folder_;
   const UnpackLimits limits_;
   Tuner tuner_;
+  mutable std::mutex mutex_;  // guards running_
+  std::condition_variable ended_;
+  int running_ = 0;  // attempts whose thread has not ended
 };
 
 }  // namespace serve

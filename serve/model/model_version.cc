@@ -65,7 +65,7 @@ ModelVersion::~ModelVersion() {
 ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext context,
                                              UniqueFunction<void(Result<Computed>)> done) {
   metrics_->requests.Add();
-  if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.response_timeout;
+  if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.DefaultDeadline();
   Submitted submitted{context.deadline};
   if (running_.load(std::memory_order_relaxed) == 0) {
     Reject(RejectReason::kNoWorker);
@@ -280,6 +280,63 @@ Status ModelVersion::WarmUp(const Sample& sample) {
   return {};
 }
 
+void ModelVersion::RunWorkers(int low, int high) {
+  int running = running_.load();
+  for (auto worker = workers_.rbegin(); worker != workers_.rend() && running > high; ++worker) {
+    if ((*worker)->stopping) continue;
+    (*worker)->stopping = true;
+    (*worker)->thread.request_stop();
+    --running;
+  }
+  for (; running < low; ++running) {
+    auto worker = std::make_unique<Worker>();
+    worker->id = next_id_++;
+    Worker& started = *worker;
+    workers_.push_back(std::move(worker));
+    started.thread =
+        std::jthread([this, &started](const std::stop_token& stop) { RunWorker(started, stop); });
+  }
+  running_ = running;
+  queue_.Wake();
+}
+
+int ModelVersion::Resize(int count) {
+  std::vector<std::unique_ptr<Worker>> finished;  // joined after the lock is released
+  const std::lock_guard lock(mutex_);
+  if (closing_) return running_;
+  for (auto& worker : workers_) {
+    if (worker->done) finished.push_back(std::move(worker));
+  }
+  std::erase(workers_, nullptr);
+  const int wanted = std::clamp(count, min_workers_.load(), std::max(max_workers_, min_workers_.load()));
+  RunWorkers(wanted, wanted);
+  return running_;
+}
+
+int ModelVersion::MaxWorkers() const {
+  const std::lock_guard lock(mutex_);
+  return max_workers_;
+}
+
+std::chrono::nanoseconds ModelVersion::QueueTime() const {
+  const auto depth = static_cast<std::int64_t>(queue_.Depth());
+  if (depth == 0) return {};
+  const std::int64_t rows = std::min(depth, options_.scheduler.batch_size);
+  const std::int64_t batches = (depth + rows - 1) / rows;
+  return queue_.times().Predict(rows) * batches / std::max(1, RunningWorkers());
+}
+
+void ModelVersion::NoteAutoscaled(std::string what) {
+  const std::lock_guard lock(mutex_);
+  ++autoscaled_times_;
+  autoscaled_ = std::move(what);
+}
+
+std::pair<int, std::string> ModelVersion::autoscaled() const {
+  const std::lock_guard lock(mutex_);
+  return {autoscaled_times_, autoscaled_};
+}
+
 void ModelVersion::Scale(int min, int max, bool wait) {
   std::vector<std::unique_ptr<Worker>> finished;  // joined after the lock is released
   {
@@ -290,23 +347,7 @@ void ModelVersion::Scale(int min, int max, bool wait) {
     });
     min_workers_ = min;
     max_workers_ = max;
-    int running = running_.load();
-    for (auto worker = workers_.rbegin(); worker != workers_.rend() && running > max; ++worker) {
-      if ((*worker)->stopping) continue;
-      (*worker)->stopping = true;
-      (*worker)->thread.request_stop();
-      --running;
-    }
-    for (; running < min; ++running) {
-      auto worker = std::make_unique<Worker>();
-      worker->id = next_id_++;
-      Worker& started = *worker;
-      workers_.push_back(std::move(worker));
-      started.thread =
-          std::jthread([this, &started](const std::stop_token& stop) { RunWorker(started, stop); });
-    }
-    running_ = running;
-    queue_.Wake();
+    RunWorkers(min, max);
     if (wait) {
       worker_done_.wait(lock, [&] {
         return std::none_of(workers_.begin(), workers_.end(),

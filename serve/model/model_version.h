@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -26,6 +28,15 @@
 
 namespace serve {
 
+/// What the register call said instead of the archive, as texts: a snapshot says it again.
+struct CallParameters {
+  std::optional<std::string> name;
+  std::optional<std::string> version;
+  std::optional<std::string> handler;
+  std::vector<std::string> inputs;
+  std::optional<std::string> batch;
+};
+
 /// What is known of a version besides its queue and workers; fixed when it is loaded.
 struct VersionInfo {
   std::string name;
@@ -39,6 +50,9 @@ struct VersionInfo {
   nlohmann::ordered_json lineage;  // null when the archive brings none
   std::string checked_with;        // what the sanity check ran: "example input", "declared shape", …
   bool loaded_at_startup = false;
+  std::string source;                     // file or folder of the model store that it was loaded from
+  CallParameters call;
+  nlohmann::ordered_json extensions;  // the manifest's; null when there are none
 };
 
 struct WorkerStatus {
@@ -108,6 +122,18 @@ class ModelVersion {
   /// Starts or stops workers so that between `min` and `max` of them run. Workers share the loaded weights,
   /// so starting takes no time; `wait`: return only when surplus workers have finished their last batch.
   void Scale(int min, int max, bool wait);
+  /// Lets `count` workers run, within the bounds of the last Scale; gives how many do.
+  int Resize(int count);
+  [[nodiscard]] int MaxWorkers() const;
+  /// How long a request that came now would wait, told from what waits and what a batch costs.
+  [[nodiscard]] std::chrono::nanoseconds QueueTime() const;
+  /// What the autoscaler did last, for describe.
+  void NoteAutoscaled(std::string what);
+  /// How often it changed the number of workers, and its last words.
+  [[nodiscard]] std::pair<int, std::string> autoscaled() const;
+  /// A scale call chose the number of workers: a snapshot keeps it.
+  void NoteScaled() { scaled_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool scaled() const { return scaled_.load(std::memory_order_relaxed); }
   /// No new request; waiting ones are served until `deadline`, the rest answered. False when a worker was
   /// still busy at the deadline: then the object must be kept, for its worker uses it.
   [[nodiscard]] bool Close(TimePoint deadline);
@@ -129,6 +155,7 @@ class ModelVersion {
   void RunWorker(Worker& worker, const std::stop_token& stop);
   void RunBatch(Batch batch);
   bool RunsOnCaller() const;
+  void RunWorkers(int low, int high);  // with mutex_ held: as many as now, but between these
   [[nodiscard]] std::vector<std::int64_t> SizesToForm() const;
   void RunPart(std::span<Waiting> part);
   Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples) const;
@@ -150,6 +177,7 @@ class ModelVersion {
   nlohmann::ordered_json tuning_;
   std::atomic<int> intra_op_threads_;
   std::atomic<bool> closing_{false};
+  std::atomic<bool> scaled_{false};
 
   std::atomic<bool> workers_only_;  // never on a caller's thread: it took too long once, or decodes
   std::atomic<int> min_workers_{0};
@@ -158,6 +186,8 @@ class ModelVersion {
   std::condition_variable worker_done_;
   std::vector<std::unique_ptr<Worker>> workers_;
   int max_workers_ = 0;
+  int autoscaled_times_ = 0;
+  std::string autoscaled_;
   int next_id_ = 9000;  // TorchServe's ids start at 9000
 };
 

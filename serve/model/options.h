@@ -3,6 +3,10 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
 
 #include "serve/runtime/runtime.h"
 #include "serve/scheduler/options.h"
@@ -15,11 +19,36 @@ enum class TuningMode : std::uint8_t {
   kBackground,  // it answers as saved meanwhile
 };
 
+struct VersionOptions;
+
+/// What an archive's model-config.yaml, or one entry of the `models` setting, says of a version. nullopt:
+/// nothing.
+struct ModelConfig {
+  std::optional<int> min_workers;  // used as a pair with max_workers, when max >= min > 0
+  std::optional<int> max_workers;
+  std::optional<int> batch_size;
+  std::optional<std::chrono::milliseconds> max_batch_delay;
+  std::optional<std::chrono::milliseconds> response_timeout;
+  std::optional<std::chrono::milliseconds> startup_timeout;
+  std::optional<std::chrono::milliseconds> client_timeout;
+  std::optional<int> job_queue_size;
+  bool default_version = false;  // of the `models` setting and of snapshots
+
+  [[nodiscard]] bool HasWorkers() const {
+    return min_workers && max_workers && *min_workers > 0 && *max_workers >= *min_workers;
+  }
+  /// Puts what it says, besides workers, into `options`.
+  void ApplyTo(VersionOptions& options) const;
+};
+
 /// Knobs of one model version.
 struct VersionOptions {
   SchedulerOptions scheduler;
   std::chrono::milliseconds response_timeout{120'000};  // deadline of a request that names none
   std::chrono::milliseconds startup_timeout{120'000};   // load, check and warm-up together
+  /// A request that waited longer than this is answered 504; 0: response_timeout alone counts. TorchServe:
+  /// clientTimeoutInMills
+  std::chrono::milliseconds client_timeout{0};
   int min_workers = 0;
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
@@ -31,6 +60,33 @@ struct VersionOptions {
   Precision precision = Precision::kFloat32;
   bool workers_planned = false;  // nobody asked for a number of workers or threads: tuning may choose it
   std::int64_t max_image_pixels = 89'478'485;  // of the pictures of one request; 0: no limit
+
+  ModelConfig given;  // what a call named; a snapshot keeps it, everything else is configuration
+
+  /// How long a request that names no deadline may take.
+  [[nodiscard]] std::chrono::milliseconds DefaultDeadline() const {
+    return client_timeout.count() > 0 && client_timeout < response_timeout ? client_timeout
+                                                                           : response_timeout;
+  }
+};
+
+inline void ModelConfig::ApplyTo(VersionOptions& options) const {
+  if (batch_size) options.scheduler.batch_size = *batch_size;
+  if (max_batch_delay) options.scheduler.max_batch_delay = *max_batch_delay;
+  if (response_timeout) options.response_timeout = *response_timeout;
+  if (startup_timeout) options.startup_timeout = *startup_timeout;
+  if (client_timeout) options.client_timeout = *client_timeout;
+  if (job_queue_size) options.scheduler.capacity = static_cast<std::size_t>(*job_queue_size);
+}
+
+/// Name → version → what is said of it.
+using ModelConfigs = std::map<std::string, std::map<std::string, ModelConfig, std::less<>>, std::less<>>;
+
+/// When workers are added between min_worker and max_worker, and taken away again.
+struct AutoscaleOptions {
+  std::chrono::milliseconds interval{250};  // between two looks
+  std::chrono::milliseconds high{100};      // a request that would wait longer asks for a worker; 0: never
+  std::chrono::milliseconds calm{30'000};   // without waiting, before a worker goes
 };
 
 /// Knobs of tuning that all versions share.

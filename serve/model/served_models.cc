@@ -15,9 +15,6 @@
 namespace serve {
 namespace {
 
-// How long an unregister call waits for requests that are still running.
-constexpr std::chrono::seconds kUnregisterTimeout{120};
-
 struct VersionOrder {
   using is_transparent = void;
   bool operator()(std::string_view left, std::string_view right) const { return VersionLess(left, right); }
@@ -140,7 +137,7 @@ Status ServedModels::SetDefault(std::string_view model, std::string_view version
   return {};
 }
 
-Status ServedModels::Remove(std::string_view model, std::string_view version) {
+Status ServedModels::Remove(std::string_view model, std::string_view version, SteadyClock::duration timeout) {
   ModelHandle removed;
   {
     std::lock_guard lock(change_mutex_);
@@ -162,7 +159,7 @@ Status ServedModels::Remove(std::string_view model, std::string_view version) {
     if (versions.empty()) table->models.erase(found);
     Publish(std::move(table));
   }
-  return Retire(std::move(removed), SteadyClock::now() + kUnregisterTimeout);
+  return Retire(std::move(removed), SteadyClock::now() + timeout);
 }
 
 Status ServedModels::Retire(ModelHandle version, TimePoint deadline) {

@@ -32,8 +32,9 @@ class ServedModels {
   Status Add(ModelHandle version);
   Status SetDefault(std::string_view model, std::string_view version);
   /// Takes the version (empty: the default one) out of the table and closes it: requests that were accepted
-  /// are served first. kReadTimeout when one of them still runs after two minutes.
-  Status Remove(std::string_view model, std::string_view version);
+  /// are served first. kReadTimeout when one of them still runs after `timeout`.
+  Status Remove(std::string_view model, std::string_view version,
+                SteadyClock::duration timeout = std::chrono::minutes(2));
   /// Closes every version: no new request, waiting ones are served until `deadline`, the rest is answered.
   void DrainAll(TimePoint deadline);
 

@@ -253,6 +253,95 @@ TEST_F(ManagementTest, ScalingAddsAndRemovesWorkers) {
   EXPECT_EQ(Get(server().inference(), "/ping").status, 200);
 }
 
+TEST_F(ManagementTest, BetweenTheBoundsDescribeTellsOfTheAutoscaler) {
+  MustRegisterVersion("auto", "1.0");
+  EXPECT_FALSE(DescribeOne(server(), "auto").contains("autoscaling"));
+  EXPECT_EQ(Put("/models/auto?min_worker=1&max_worker=3&synchronous=true&number_gpu=0").status, 200);
+  const nlohmann::json model = DescribeOne(server(), "auto");
+  EXPECT_EQ(model["minWorkers"], 1);
+  EXPECT_EQ(model["maxWorkers"], 3);
+  EXPECT_EQ(model["autoscaling"]["workers"], 1);
+  EXPECT_EQ(model["autoscaling"]["changes"], 0);
+}
+
+TEST_F(ManagementTest, DescribeHasEveryFieldOfTorchServeInItsOrder) {
+  MustRegisterVersion("fields", "1.0");
+  const HttpResponse response = Get(server().management(), "/models/fields");
+  const auto described = nlohmann::ordered_json::parse(response.body)[0];
+  const std::vector<std::string> wanted = {"modelName",
+                                           "modelVersion",
+                                           "modelUrl",
+                                           "runtime",
+                                           "minWorkers",
+                                           "maxWorkers",
+                                           "batchSize",
+                                           "maxBatchDelay",
+                                           "responseTimeout",
+                                           "startupTimeout",
+                                           "maxRetryTimeoutInSec",
+                                           "clientTimeoutInMills",
+                                           "parallelType",
+                                           "parallelLevel",
+                                           "deviceType",
+                                           "continuousBatching",
+                                           "useJobTicket",
+                                           "useVenv",
+                                           "stateful",
+                                           "sequenceMaxIdleMSec",
+                                           "sequenceTimeoutMSec",
+                                           "maxNumSequence",
+                                           "maxSequenceJobQueueSize",
+                                           "loadedAtStartup",
+                                           "workers",
+                                           "jobQueueStatus"};
+  std::vector<std::string> keys;
+  for (const auto& item : described.items()) keys.push_back(item.key());
+  ASSERT_GE(keys.size(), wanted.size());
+  keys.resize(wanted.size());
+  EXPECT_EQ(keys, wanted);
+  EXPECT_GT(described["workers"][0]["pid"], 0);
+  EXPECT_GT(described["workers"][0]["memoryUsage"], 1 << 20);
+  EXPECT_EQ(response.body.substr(0, 8), "[\n  {\n  ");
+  EXPECT_EQ(response.body.back(), '\n');
+}
+
+TEST_F(ManagementTest, CustomizedAsksForTheArchivesMetadata) {
+  MustRegisterVersion("custom", "1.0");
+  EXPECT_FALSE(DescribeOne(server(), "custom").contains("customizedMetadata"));
+  EXPECT_FALSE(DescribeOne(server(), "custom?customized=false").contains("customizedMetadata"));
+  EXPECT_EQ(DescribeOne(server(), "custom?customized=TRUE")["customizedMetadata"], nlohmann::json::object());
+  EXPECT_FALSE(Get(server().management(), "/models/custom/all?customized=true")
+                   .Json()[0]
+                   .contains("customizedMetadata"));
+  EXPECT_EQ(Put("/models/custom?min_worker=0&synchronous=true").status, 200);
+  EXPECT_TRUE(IsError(
+      Get(server().management(), "/models/custom?customized=true"), 503, "ServiceUnavailableException",
+      "Model \"custom\" has no worker to serve describe request. Please use scale workers API to "
+      "add workers."));
+}
+
+TEST_F(ManagementTest, OtherMethodsAreNotAllowed) {
+  for (const auto& [method, target] :
+       {std::pair{"DELETE", "/models"}, std::pair{"PUT", "/models"}, std::pair{"POST", "/models/m"},
+        std::pair{"GET", "/models/m/1.0/set-default"}, std::pair{"DELETE", "/models/m/1.0/set-default"}}) {
+    EXPECT_TRUE(IsError(Request(server().management(), method, target), 405, "MethodNotAllowedException",
+                        "Requested method is not allowed, please refer to API document."))
+        << method << target;
+  }
+  EXPECT_EQ(Put("/models/m/1.0/other").status, 404);
+}
+
+TEST_F(ManagementTest, NumbersThatAreNoneAndOutOfRangeLimitsAreDefaults) {
+  MustRegisterVersion("junk", "1.0");
+  EXPECT_EQ(Get(server().management(), "/models?limit=junk&next_page_token=-3").status, 200);
+  EXPECT_EQ(Get(server().management(), "/models?limit=101").Json(),
+            Get(server().management(), "/models").Json());
+  EXPECT_EQ(Get(server().management(), "/models?limit=0").Json(), nlohmann::json::parse(R"({"models": []})"));
+  EXPECT_EQ(Put("/models/junk?min_worker=junk&max_worker=junk").status, 202);
+  EXPECT_EQ(Put("/models/junk?model_version=7").status, 404);
+  EXPECT_EQ(DescribeOne(server(), "junk")["minWorkers"], 1);
+}
+
 TEST_F(ManagementTest, TheBoundsOfScaleAreChecked) {
   MustRegisterVersion("bounds", "1.0");
   EXPECT_TRUE(IsError(Put("/models/bounds?min_worker=2&max_worker=1"), 400, "BadRequestException",

@@ -176,6 +176,11 @@ TEST(StartTest, AManagementAddressThatOthersReachRegistersNothingUnlessToldTo) {
   options.pass_addresses = false;
   options.flags = kAnyPorts;
   options.flags[3] = "http://0.0.0.0:0";
+  const Ran refused = Serve(options.flags);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("`management_address` = 'http://0.0.0.0:0': others than this machine"));
+
+  options.flags.emplace_back("--insecure");
   const ServerProcess closed(options);
   closed.AddModel("double.pt");
   EXPECT_TRUE(IsError(Register(closed, "url=double.pt"), 405, "MethodNotAllowedException",

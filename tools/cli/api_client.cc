@@ -1,6 +1,7 @@
 #include "tools/cli/api_client.h"
 
 #include <algorithm>
+#include <fstream>
 #include <istream>
 #include <ostream>
 
@@ -68,7 +69,26 @@ Result<HttpAnswer> ApiClient::Management(const std::string& method, const std::s
   call.method = method;
   call.url = JoinUrl(options_.management, path);
   call.timeout = Timeout();
+  if (Status status = AddToken("management", call.headers); !status.ok()) return status;
   return CallHttp(call);
+}
+
+Status ApiClient::AddToken(const char* api, HttpHeaders& headers) const {
+  std::string token = options_.token;
+  if (token.empty()) {
+    const bool named = !options_.key_file.empty();
+    const std::string path = named ? options_.key_file : "key_file.json";
+    std::ifstream stream(path, std::ios::binary);
+    if (!stream && !named) return {};
+    const auto keys = nlohmann::json::parse(stream, nullptr, false);
+    if (keys.is_object() && keys.contains(api) && keys[api].is_object()) token = keys[api].value("key", "");
+    if (token.empty()) {
+      if (!named) return {};
+      return {Code::kNotFound, fmt::format("the key file {} holds no key of the {} API", path, api)};
+    }
+  }
+  headers.emplace_back("Authorization", "Bearer " + token);
+  return {};
 }
 
 Result<HttpAnswer> ApiClient::Inference(const std::string& path, std::string body, HttpHeaders headers,
@@ -80,6 +100,7 @@ Result<HttpAnswer> ApiClient::Inference(const std::string& path, std::string bod
   call.headers = std::move(headers);
   call.timeout = std::max(Timeout(), timeout);
   call.max_response_bytes = std::size_t{1} << 30;
+  if (Status status = AddToken("inference", call.headers); !status.ok()) return status;
   return CallHttp(call);
 }
 
@@ -94,6 +115,7 @@ int ApiClient::Check(const Result<HttpAnswer>& answer, std::string_view hint) co
   if (json()) PrintBody(*answer);
   err() << "error: " << ServerMessage(*answer);
   if (answer->status == 404 && !hint.empty()) err() << "\nhint: " << hint;
+  if (answer->status == 401) err() << "\nhint: name a key with --token, FLAMBEAU_TOKEN or --key-file";
   err() << "\n";
   return kToolFailed;
 }

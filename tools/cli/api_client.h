@@ -16,6 +16,8 @@ namespace serve {
 struct ToolOptions {
   std::string management = "http://127.0.0.1:8081";
   std::string inference = "http://127.0.0.1:8080";
+  std::string token;       // sent with every call; empty: the one of key_file, if there is one
+  std::string key_file;    // as the server writes it; empty: ./key_file.json where that exists
   bool json = false;       // print the server's JSON as it is
   double timeout_s = 130;  // a register call may take the server's 120 s
 };
@@ -56,6 +58,9 @@ class ApiClient {
 
  private:
   [[nodiscard]] std::chrono::milliseconds Timeout() const;
+  /// Adds `Authorization` for the API `inference` or `management` where a token is known. Errors: kNotFound
+  /// for a key file that was named and has no such key.
+  Status AddToken(const char* api, HttpHeaders& headers) const;
 
   const ToolOptions& options_;  // filled by the command line when a command runs
   const ToolStreams streams_;

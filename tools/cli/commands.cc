@@ -26,6 +26,12 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   app.add_option("--inference", options.inference, "URL of the inference API")
       ->envname("FLAMBEAU_INFERENCE_URL")
       ->capture_default_str();
+  app.add_option("--token", options.token,
+                 "Key that the server asks for; see its disable_token_authorization")
+      ->envname("FLAMBEAU_TOKEN");
+  app.add_option("--key-file", options.key_file,
+                 "File with keys that the server made [key_file.json if it exists]")
+      ->envname("FLAMBEAU_KEY_FILE");
   app.add_flag("--json", options.json, "Print the server's JSON as it is, for scripts");
   app.add_option("--timeout", options.timeout_s, "Seconds to wait for an answer")
       ->check(CLI::Range(0.001, 86'400.0))

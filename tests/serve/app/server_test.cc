@@ -17,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "serve/runtime/fake/fake_runtime.h"
+#include "serve/telemetry/cpu_quota.h"
 
 namespace serve {
 namespace {
@@ -230,6 +231,51 @@ TEST_F(ServerTest, AnAddressInUseIsNamedWithItsSetting) {
   Server second(options, {});
   const Status started = second.Start();
   EXPECT_THAT(started.message, HasSubstr("--inference-address"));
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, ModelsOfTheStartAreLoadedAtTheSameTime) {
+  if (ReadCpuQuota().cpus < 2) GTEST_SKIP() << "as many at once as there are CPUs";
+  std::atomic<int> loading{0};
+  std::atomic<bool> met{false};
+  const auto function = [&](const std::vector<Tensor>& inputs) -> Result<RunOutputs> {
+    ++loading;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (loading < 2 && !met && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    if (loading >= 2) met = true;
+    return FakeRuntime::Echo(inputs);
+  };
+  AppOptions options;
+  options.load_models = "m1,m2";
+  options.management_api.defaults.tuning = TuningMode::kOff;
+  auto server = MakeServer(function, options);
+  EXPECT_TRUE(met) << "the second model was loaded when the first one was done";
+  EXPECT_TRUE(server->Stop());
+}
+
+TEST_F(ServerTest, AModelThatTakesTooLongToLoadIsReportedAndTheServerGoesOn) {
+  std::atomic<bool> stuck{true};
+  const auto function = [&](const std::vector<Tensor>& inputs) -> Result<RunOutputs> {
+    while (stuck) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return FakeRuntime::Echo(inputs);
+  };
+  AppOptions options;
+  options.load_models = "m1";
+  options.management_api.defaults.startup_timeout = std::chrono::milliseconds(50);
+  auto server = MakeServer(function, options);
+  Client inference(server->inference_port());
+  const auto ping = inference.Call(http::verb::get, "/ping");
+  EXPECT_EQ(ping.status, 503);
+  EXPECT_THAT(ping.body, HasSubstr("Failed to start workers for model m version: 1.0: loading took longer "
+                                   "than startup_timeout, 0.05 s"));
+  Client management(server->management_port());
+  EXPECT_EQ(management.Call(http::verb::get, "/models/m").status, 404);
+  EXPECT_TRUE(server->Busy()) << "nothing can interrupt the attempt";
+  stuck = false;
+  const auto registered =
+      management.Call(http::verb::post, "/models?url=m1&initial_workers=1&startup_timeout=60");
+  EXPECT_EQ(registered.status, 200) << registered.body;
+  EXPECT_EQ(inference.Call(http::verb::get, "/ping").status, 200);
   EXPECT_TRUE(server->Stop());
 }
 

@@ -184,14 +184,12 @@ TEST_F(ConfigTest, AKeyThatComesTwiceIsAWarningAndTheLastOneCounts) {
 TEST_F(ConfigTest, KeysOfTorchServeThatAreNotUsedWarnOnce) {
   const std::string file =
       Write("c.properties", "keystore=k.p12\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
-  const ParsedConfig config =
-      Parse({"--config", file, "--disable-token-auth", "--ncs"}, {{"TS_TOKEN_EXPIRATION_TIME_MIN", "5"}});
+  const ParsedConfig config = Parse({"--config", file, "--disable-token-auth", "--ncs"});
   EXPECT_THAT(config.errors, IsEmpty());
   // What asks for the way it is anyway warns of nothing.
   EXPECT_THAT(config.warnings, ::testing::UnorderedElementsAre(
                                    AllOf(HasSubstr(file + ":1"), HasSubstr("`keystore` is not supported")),
-                                   AllOf(HasSubstr(file + ":4"), HasSubstr("number_of_gpu")),
-                                   HasSubstr("TS_TOKEN_EXPIRATION_TIME_MIN")));
+                                   AllOf(HasSubstr(file + ":4"), HasSubstr("number_of_gpu"))));
 }
 
 TEST_F(ConfigTest, AMistypedVariableIsAWarningAndOnesOfOthersAreNot) {
@@ -240,12 +238,55 @@ TEST_F(ConfigTest, TheModelApiIsOnWhileManagementIsOnLoopback) {
   };
   EXPECT_TRUE(allowed({}));
   EXPECT_FALSE(allowed({"--enable-model-api=false"}));
-  EXPECT_FALSE(allowed({"--management-address", "http://0.0.0.0:8081"}));
-  EXPECT_TRUE(allowed({"--management-address", "http://0.0.0.0:8081", "--enable-model-api"}));
-  EXPECT_THAT(Parse({"--management-address", "http://0.0.0.0:8081"}).notes,
+  EXPECT_FALSE(allowed({"--management-address", "http://0.0.0.0:8081", "--insecure"}));
+  EXPECT_TRUE(allowed({"--management-address", "http://0.0.0.0:8081", "--insecure", "--enable-model-api"}));
+  EXPECT_TRUE(allowed({"--management-address", "http://0.0.0.0:8081", "--disable-token-auth", "false"}));
+  EXPECT_THAT(Parse({"--management-address", "http://0.0.0.0:8081", "--insecure"}).notes,
               Contains(HasSubstr("enable_model_api=true")));
-  EXPECT_THAT(Parse({"--management-address", "http://0.0.0.0:8081", "--enable-model-api"}).warnings,
-              ElementsAre(HasSubstr("can register and remove")));
+}
+
+TEST_F(ConfigTest, ManagementForOthersNeedsATokenOrTheWordInsecure) {
+  const std::vector<std::string> open = {"--management-address", "http://0.0.0.0:8081"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), open.begin(), open.end());
+    return Parse(more);
+  };
+  EXPECT_THAT(with({}).errors, ElementsAre(AllOf(HasSubstr("--management-address"), HasSubstr("token_file"),
+                                                 HasSubstr("insecure=true"))));
+  EXPECT_THAT(with({"--disable-token-auth"}).errors, SizeIs(1));
+  EXPECT_THAT(with({"--disable-token-auth", "false"}).errors, IsEmpty());
+  EXPECT_THAT(with({"--token-file", "keys.json"}).errors, IsEmpty());
+  const ParsedConfig insecure = with({"--insecure"});
+  EXPECT_THAT(insecure.errors, IsEmpty());
+  EXPECT_THAT(insecure.warnings, ElementsAre(HasSubstr("(insecure)")));
+}
+
+TEST_F(ConfigTest, TokensAreAskedForWhenAKeyIsConfigured) {
+  const auto enabled = [this](std::vector<std::string> args, const Environment& environment = {}) {
+    return Parse(args, environment).options.tokens.enabled;
+  };
+  EXPECT_FALSE(enabled({}));
+  EXPECT_FALSE(enabled({"--dt"}));
+  EXPECT_FALSE(enabled({"--dt", "--token-file", "keys.json"}));
+  EXPECT_TRUE(enabled({"--token-file", "keys.json"}));
+  EXPECT_TRUE(enabled({"--key-file", "keys.json"}));
+  EXPECT_TRUE(enabled({}, {{"TS_DISABLE_TOKEN_AUTHORIZATION", "false"}}));
+  EXPECT_EQ(Parse({}, {{"TS_TOKEN_EXPIRATION_TIME_MIN", "0.25"}}).options.tokens.lifetime,
+            std::chrono::seconds(15));
+  EXPECT_THAT(Parse({"--token-expiration-min", "0"}).errors, SizeIs(1));
+}
+
+TEST_F(ConfigTest, SnapshotsLieInTheModelStoreOrWhereTorchServeHasThem) {
+  const auto folder = [this](std::vector<std::string> args, const Environment& environment = {}) {
+    return Parse(args, environment).options.management_api.snapshot_folder;
+  };
+  const std::string store = folder_.string();
+  EXPECT_EQ(folder({}), "");
+  EXPECT_EQ(folder({"--model-store", store}), store + "/.snapshots");
+  EXPECT_EQ(folder({"--model-store", store}, {{"LOG_LOCATION", "/logs"}}), "/logs/config");
+  EXPECT_EQ(folder({"--model-store", store, "--snapshot-folder", "here"}), "here");
+  EXPECT_EQ(folder({"--model-store", store, "--snapshot-folder", "here", "--ncs"}), "");
+  EXPECT_EQ(folder({"--model-store", store, "--config-snapshots=false"}), "");
 }
 
 TEST_F(ConfigTest, FoldersOfFilesMustExist) {

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "serve/base/status.h"
+#include "serve/model/model_version.h"
+#include "serve/model/options.h"
+
+namespace serve {
+
+/// One version of a snapshot.
+struct SnapshotModel {
+  std::string name;
+  std::string version;
+  std::string file;  // of the model store
+  std::string url;   // as it was registered; shown by describe
+  CallParameters call;
+  /// What a call had named: it holds again. In a snapshot of TorchServe every number counts as named.
+  ModelConfig given;
+};
+
+struct Snapshot {
+  std::vector<SnapshotModel> models;
+  std::vector<std::string> problems;  // entries that cannot be used, each with its reason
+};
+
+/// The text of a snapshot file, in TorchServe's form: properties with `model_snapshot`, a JSON text. What
+/// TorchServe has no place for stands under the key `flambeau` of each version. Settings are not part of it:
+/// they come from the configuration alone.
+std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::vector<bool>& is_default,
+                         std::string_view name, std::chrono::system_clock::time_point now);
+
+/// Reads the JSON text that `model_snapshot` holds. Errors: kInvalidArgument when it is none at all.
+Result<Snapshot> ParseSnapshotJson(std::string_view json);
+/// Reads a snapshot file, TorchServe's too.
+Result<Snapshot> ParseSnapshotText(std::string_view text);
+
+}  // namespace serve
