@@ -138,7 +138,9 @@ TEST_F(TextClassifierTest, WarmUpIsATextOfKnownTerms) {
 
 TEST_F(TextClassifierTest, LoadingNamesTheFileThatIsMissingOrWrong) {
   EXPECT_EQ(LoadError("", kSmallLabels),
-            "text_classifier needs the file vocabulary.tsv in the archive; flambeau-train packs it");
+            "text_classifier needs a vocabulary in the archive: vocabulary.tsv (flambeau-train packs it), "
+            "vocab.txt (WordPiece), or spiece.model, tokenizer.model or sentencepiece.bpe.model "
+            "(SentencePiece)");
   EXPECT_EQ(LoadError(kSmallVocabulary, ""),
             "text_classifier needs the file index_to_name.json in the archive; flambeau-train packs it");
   EXPECT_THAT(LoadError("x", kSmallLabels), testing::StartsWith("vocabulary.tsv:1: "));

@@ -74,8 +74,8 @@ TEST(DecodeStageTest, AVersionThatDecodesRunsOnItsWorkersOnly) {
   info.name = "m";
   ModelVersion version(info, {}, std::make_unique<FakeRuntime>(FakeRuntime::Echo), std::move(handler),
                        std::make_shared<ModelMetrics>("m", "1.0"), {});
-  Sample sample = *version.handler().Prepare(NumberRequest("1"));
-  ASSERT_TRUE(version.WarmUpBriefly(sample).ok());  // so quick that it would run on this thread
+  const Sample sample = *version.handler().Prepare(NumberRequest("1"));
+  ASSERT_TRUE(version.Check(sample));  // so quick that it would run on this thread
   version.Scale(1, 1, true);
   for (const std::string body : {"5", "13", "6"}) {
     std::promise<Result<ModelVersion::Computed>> promise;
