@@ -213,10 +213,7 @@ ordered_json Parameters(const Operation& operation, const std::vector<std::strin
   }
   ForEachWord(operation.query, [&](std::string_view word) {
     const std::size_t colon = word.find(':');
-    std::string_view name = word.substr(0, colon);
-    const bool required = name.ends_with('!');
-    if (required) name.remove_suffix(1);
-    list.push_back(Parameter(name, "query", required, Type(word.substr(colon + 1))));
+    list.push_back(Parameter(word.substr(0, colon), "query", false, Type(word.substr(colon + 1))));
   });
   if (operation.statuses.find("504") != std::string_view::npos) {
     // An empty field counts as none.

@@ -14,7 +14,7 @@ constexpr Method kOptions = Method::kOptions;
 
 constexpr std::string_view kPredictStatuses = "404 415 504";
 constexpr std::string_view kRegisterQuery =
-    "url!:string model_name:string handler:string runtime:string batch_size:string max_batch_delay:string "
+    "url:string model_name:string handler:string runtime:string batch_size:string max_batch_delay:string "
     "initial_workers:string synchronous:string response_timeout:string startup_timeout:string version:string "
     "input:string batch:string";
 constexpr std::string_view kScaleQuery =

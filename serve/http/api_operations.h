@@ -36,7 +36,7 @@ struct Operation {
   std::string_view pattern;
   std::string_view id;  // operationId; TorchServe's where it has one
   std::string_view summary;
-  std::string_view query;  // `limit:integer token:string url!:string`; `!`: required
+  std::string_view query;  // `limit:integer token:string`; none is required
   BodyForm body = BodyForm::kNone;
   AnswerForm answer = AnswerForm::kDocument;
   std::string_view statuses = "";  // besides 200 and what every operation may answer: `202 404`

@@ -90,7 +90,9 @@ TEST(InferReaderTest, NoTextBreaksIt) {
       R"({"id": "1", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [[1, 2]]}],
           "outputs": [{"name": "y"}]})";
   for (std::size_t i = 0; i <= good.size(); ++i) {
-    if (i < good.size()) EXPECT_FALSE(Read(good.substr(0, i))) << i;
+    if (i < good.size()) {
+      EXPECT_FALSE(Read(good.substr(0, i))) << i;
+    }
     for (const char c : {'[', ']', '{', '}', '"', ',', ':', '1', '\\', '\0', '\xff'}) {
       std::string changed = good;
       if (i < good.size()) changed[i] = c;
@@ -117,7 +119,7 @@ TEST(InferProtocolTest, ASampleIsTheSameWhateverProtocolItCameIn) {
   for (const auto* sample : {&native, &v1, &v2}) {
     ASSERT_TRUE(*sample);
     EXPECT_EQ((*sample)->rows, 2);
-    EXPECT_EQ((*sample)->shape_key, (*native)->shape_key);
+    EXPECT_EQ((*sample)->shape_key, native->shape_key);
     EXPECT_THAT(Values<float>((*sample)->inputs[0]), ElementsAre(1, 2, 3, 4));
   }
 }
