@@ -31,10 +31,10 @@ struct AppOptions {
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
-  std::string model_snapshot;        // a snapshot's JSON text, which alone decides what is loaded; empty: none
-  bool config_snapshots = true;      // note what is registered, and restore it at the next start
-  int start_workers = 0;             // of a version that load_models names; 0: planned from the CPU quota
-  int intra_op_threads = 0;          // of one worker; 0: planned from the CPU quota
+  std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
+  bool config_snapshots = true;  // note what is registered, and restore it at the next start
+  int start_workers = 0;         // of a version that load_models names; 0: planned from the CPU quota
+  int intra_op_threads = 0;      // of one worker; 0: planned from the CPU quota
   AutoscaleOptions autoscale;
   std::chrono::milliseconds tuning_budget{20'000};  // of one version
   std::string tuning_folder;  // where results of tuning are kept; empty: `.tuning` in the model store

@@ -50,7 +50,7 @@ struct VersionInfo {
   nlohmann::ordered_json lineage;  // null when the archive brings none
   std::string checked_with;        // what the sanity check ran: "example input", "declared shape", …
   bool loaded_at_startup = false;
-  std::string source;                     // file or folder of the model store that it was loaded from
+  std::string source;  // file or folder of the model store that it was loaded from
   CallParameters call;
   nlohmann::ordered_json extensions;  // the manifest's; null when there are none
 };

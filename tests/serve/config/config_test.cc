@@ -222,7 +222,7 @@ TEST_F(ConfigTest, AModelStoreThatIsAFileIsRefused) {
 
 TEST_F(ConfigTest, ListenersMayNotShareAPort) {
   EXPECT_THAT(
-      Parse({"--management-address", "http://0.0.0.0:8080"}).errors,
+      Parse({"--management-address", "http://0.0.0.0:8080", "--insecure"}).errors,
       ElementsAre(AllOf(HasSubstr("--management-address"), HasSubstr("`inference_address` (default)"))));
   EXPECT_THAT(Parse({"--inference-address", "http://127.0.0.1:0", "--management-address",
                      "http://127.0.0.1:0", "--metrics-address", "http://127.0.0.1:0"})

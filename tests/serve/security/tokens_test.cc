@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 #include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,6 +20,17 @@ constexpr auto kInference = TokenScope::kInference;
 constexpr auto kManagement = TokenScope::kManagement;
 constexpr const char* kLong = "a-long-lived-key-1";
 constexpr const char* kOther = "a-long-lived-key-2";
+
+TokenOptions KeyFile(const std::string& path) {
+  TokenOptions options;
+  options.key_file = path;
+  return options;
+}
+TokenOptions TokenFile(const std::string& path) {
+  TokenOptions options;
+  options.token_file = path;
+  return options;
+}
 
 class TokensTest : public testing::Test {
  protected:
@@ -66,18 +78,21 @@ TEST_F(TokensTest, EachKeyOpensItsOwnApiAlone) {
 TEST_F(TokensTest, TheHeaderIsRead) {
   const auto tokens = Open({});
   const std::string key = Keys()["inference"]["key"];
-  for (const std::string& right : {"Bearer " + key, "Bearer   " + key, "bearer " + key, "BEARER\t" + key}) {
+  for (const std::string& right :
+       std::vector<std::string>{"Bearer " + key, "Bearer   " + key, "bearer " + key, "BEARER\t" + key}) {
     EXPECT_TRUE(tokens->Allows(kInference, right)) << right;
   }
-  for (const std::string& wrong :
-       {std::string(), key, "Bearer", "Bearer ", "Bearer" + key, "Basic " + key, "Bearer " + key + "x",
-        "Bearer " + key.substr(1), "Bearer " + key + " " + key, " Bearer " + key}) {
+  for (const std::string& wrong : std::vector<std::string>{
+           "", key, "Bearer", "Bearer ", "Bearer" + key, "Basic " + key, "Bearer " + key + "x",
+           "Bearer " + key.substr(1), "Bearer " + key + " " + key, " Bearer " + key}) {
     EXPECT_FALSE(tokens->Allows(kInference, wrong)) << wrong;
   }
 }
 
 TEST_F(TokensTest, AKeyEndsWithItsTime) {
-  const auto tokens = Open({.lifetime = std::chrono::milliseconds(30)});
+  TokenOptions options;
+  options.lifetime = std::chrono::milliseconds(30);
+  const auto tokens = Open(options);
   const std::string bearer = Bearer("inference");
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (tokens->Allows(kInference, bearer) && std::chrono::steady_clock::now() < end)
@@ -103,7 +118,7 @@ TEST_F(TokensTest, RefreshNeedsTheApiKeyAndEndsTheOldKeyAtOnce) {
 
 TEST_F(TokensTest, LongLivedKeysAreReadAgainWhenTheirFileChanges) {
   const auto file = folder_.Write("tokens.json", std::string(R"({"inference": [")") + kLong + "\"]}");
-  const auto tokens = Open({.token_file = file.string()});
+  const auto tokens = Open(TokenFile(file.string()));
   EXPECT_EQ(tokens->key_file(), "");
   const std::string first = std::string("Bearer ") + kLong;
   const std::string second = std::string("Bearer ") + kOther;
@@ -131,11 +146,11 @@ TEST_F(TokensTest, AnUnusableFileIsAnErrorAtTheStart) {
     const auto opened = TokenAuthority::Open(std::move(options));
     return opened ? std::string("no error") : opened.error().message;
   };
-  EXPECT_THAT(message({.token_file = "/no/such/file"}), HasSubstr("/no/such/file: it cannot be read"));
-  EXPECT_THAT(message({.token_file = folder_.Write("a", "[]").string()}), HasSubstr("no JSON object"));
-  EXPECT_THAT(message({.token_file = folder_.Write("b", R"({"inference": ["short"]})").string()}),
+  EXPECT_THAT(message(TokenFile("/no/such/file")), HasSubstr("/no/such/file: it cannot be read"));
+  EXPECT_THAT(message(TokenFile(folder_.Write("a", "[]").string())), HasSubstr("no JSON object"));
+  EXPECT_THAT(message(TokenFile(folder_.Write("b", R"({"inference": ["short"]})").string())),
               HasSubstr("at least 16 characters"));
-  const auto opened = TokenAuthority::Open({.key_file = "/no/such/folder/key_file.json"});
+  const auto opened = TokenAuthority::Open(KeyFile("/no/such/folder/key_file.json"));
   ASSERT_TRUE(opened);
   EXPECT_THAT((*opened)->Publish().message, HasSubstr("cannot write key_file"));
 }
@@ -143,7 +158,7 @@ TEST_F(TokensTest, AnUnusableFileIsAnErrorAtTheStart) {
 TEST_F(TokensTest, AServerThatCannotStartTakesNobodysKeys) {
   const auto tokens = Open({});
   const std::string before = Bearer("inference");
-  { const auto second = TokenAuthority::Open({.key_file = (folder_ / "key_file.json").string()}); }
+  { const auto second = TokenAuthority::Open(KeyFile((folder_ / "key_file.json").string())); }
   EXPECT_EQ(Bearer("inference"), before);
 }
 
