@@ -12,9 +12,9 @@
 namespace {
 
 /// libtorch's threads wait for each other by spinning for milliseconds. Where they do not have every CPU to
-/// themselves (a container's quota, two models, a busy machine) the one that is waited for cannot run meanwhile,
-/// and a model takes several times as long. Spinning for some ten microseconds costs nothing measurable
-/// elsewhere. What the environment says already, stays.
+/// themselves (a container's quota, two models, a busy machine) the one that is waited for cannot run
+/// meanwhile, and a model takes several times as long. Spinning for some ten microseconds costs nothing
+/// measurable elsewhere. What the environment says already, stays.
 void LimitSpinning() {
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "20000", 0);
 }

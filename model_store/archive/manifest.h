@@ -49,7 +49,7 @@ struct Manifest {
   std::vector<TensorSpec> inputs;           // empty: undeclared
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string, std::less<>> handler_options;  // e.g. top_k: "3"
-  BatchRange batch;  // rows that the model takes in one call
+  BatchRange batch;                                                 // rows that the model takes in one call
   ExampleInput example_input;
   nlohmann::ordered_json lineage;  // where the model comes from: any object; null when there is none
 

@@ -263,9 +263,9 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
   Result<std::unique_ptr<Runtime>> runtime = (*factory)->Load(file, runtime_options);
   if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
 
-  Result<std::unique_ptr<Handler>> handler =
-      MakeHandler(info.handler, {archive.folder, info.inputs, info.outputs, manifest.handler_options,
-                                 options.max_image_pixels});
+  Result<std::unique_ptr<Handler>> handler = MakeHandler(
+      info.handler,
+      {archive.folder, info.inputs, info.outputs, manifest.handler_options, options.max_image_pixels});
   if (!handler) return StepFailed(request, "make handler", info.handler, handler.error());
 
   // The sample for check and warm-up: a real request if the archive brings one, else what the declaration

@@ -104,8 +104,8 @@ class ModelVersion {
   /// soon.
   bool RunBorrowed();
 
-  /// Runs the sample on the calling thread, outside the queue, as two requests of a batch where batches may be
-  /// formed: the sanity check. Teaches the queue about how long a row takes.
+  /// Runs the sample on the calling thread, outside the queue, as two requests of a batch where batches may
+  /// be formed: the sanity check. Teaches the queue about how long a row takes.
   Result<Output> Check(const Sample& sample);
   /// Runs batches of the sizes that the queue will form, and teaches the queue their times.
   Status WarmUp(const Sample& sample);
