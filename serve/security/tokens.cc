@@ -63,8 +63,10 @@ std::optional<std::string_view> BearerKey(std::string_view authorization) {
   return key;
 }
 
+}  // namespace
+
 /// What tells that a file is another one than before.
-struct FileMark {
+struct TokenAuthority::FileMark {
   timespec changed{};
   off_t size = -1;
   ino_t inode = 0;
@@ -79,8 +81,6 @@ struct FileMark {
            size == other.size && inode == other.inode;
   }
 };
-
-}  // namespace
 
 TokenAuthority::Digest TokenAuthority::DigestOf(std::string_view text) {
   Digest digest{};
@@ -103,8 +103,10 @@ Result<std::unique_ptr<TokenAuthority>> TokenAuthority::Open(TokenOptions option
   if (!options.key_file.empty()) options.key_file = fs::absolute(options.key_file, error).string();
   std::unique_ptr<TokenAuthority> authority(new TokenAuthority(std::move(options)));
   if (!authority->options_.token_file.empty()) {
+    // Before it is read: a change after that must not be taken for what was read.
+    const FileMark seen = FileMark::Of(authority->options_.token_file);
     if (Status status = authority->ReadTokenFile(); !status.ok()) return status;
-    authority->watcher_ = std::thread([raw = authority.get()] { raw->Watch(); });
+    authority->watcher_ = std::thread([raw = authority.get(), seen] { raw->Watch(seen); });
   }
   if (!authority->options_.key_file.empty()) {
     const Clock::time_point expires = Clock::now() + authority->options_.lifetime;
@@ -193,8 +195,7 @@ Status TokenAuthority::ReadTokenFile() {
   return {};
 }
 
-void TokenAuthority::Watch() {
-  FileMark seen = FileMark::Of(options_.token_file);
+void TokenAuthority::Watch(FileMark seen) {
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, options_.reload_interval, [this] { return stopping_; })) {
     lock.unlock();

@@ -61,7 +61,8 @@ class TokenAuthority {
   static Key MakeKey(Clock::time_point expires);
   Status WriteKeyFile() const;
   Status ReadTokenFile();
-  void Watch();
+  struct FileMark;
+  void Watch(FileMark seen);
 
   TokenOptions options_;
   mutable std::mutex mutex_;  // guards everything below
