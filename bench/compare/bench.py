@@ -179,6 +179,6 @@ class Bench:
         ratio = ours / theirs
         self.row(case, f"≥ {aim:g}", f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}", ratio >= aim - slack)
 
-    def ratio_to_peer(self, case: str, model: str, peer: str, connections: int, aim: float) -> None:
+    def ratio_to_peer(self, case: str, model: str, peer: str, connections: int, aim: float, ours="Flambeau") -> None:
         if self.results(model, peer, connections):
-            self.ratio(case, self.rate(model, "Flambeau", connections), self.rate(model, peer, connections), aim)
+            self.ratio(case, self.rate(model, ours, connections), self.rate(model, peer, connections), aim)

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from bench import Bench
+from processes import cpu_flags
 from servers import default_workers, seconds_to_first_answer
 
 
@@ -71,14 +72,14 @@ def noop(bench: Bench) -> None:
 # --- larger models: nothing more than libtorch ---
 
 def resnet18(bench: Bench) -> None:
-    _large(bench, "resnet18", "ResNet-18, 602 KB, 8 connections", 2.0)
+    _large(bench, "resnet18", "ResNet-18, 602 KB, 8 connections", 2.0, 7.0)
 
 
 def encoder(bench: Bench) -> None:
-    _large(bench, "encoder", "encoder, 8 connections", 1.35)
+    _large(bench, "encoder", "encoder, 8 connections", 1.35, 2.4)
 
 
-def _large(bench: Bench, name: str, title: str, aim: float) -> None:
+def _large(bench: Bench, name: str, title: str, aim: float, amx_aim: float) -> None:
     model = bench.models[name]
     limit = bench.in_process(model, batch=8, threads=default_workers(), variants="all")
     with bench.flambeau(model) as ours:
@@ -88,6 +89,13 @@ def _large(bench: Bench, name: str, title: str, aim: float) -> None:
             bench.load("Flambeau", ours.use(name), model, 8, seconds=2 * bench.seconds)
             bench.load("Flambeau, batch 1", ours.use("single"), model, 8, seconds=2 * bench.seconds)
         bench.tuning[name] = ours.describe(name).get("tuning")
+    units = [unit for unit in ("amx_bf16", "avx512_bf16") if unit in cpu_flags()]
+    if units:
+        with bench.flambeau(model, "--precision", "bf16", name="bf16") as ours:
+            ours.settle(name)
+            for _ in range(bench.rounds):
+                bench.load("Flambeau, bf16", ours, model, 8, seconds=2 * bench.seconds)
+            bench.tuning[f"{name}, bf16"] = ours.describe(name).get("tuning")
     bench.peers(model, (8,), seconds=2 * bench.seconds)
     rate = bench.rate(name, "Flambeau", 8)
     if limit:
@@ -95,6 +103,10 @@ def _large(bench: Bench, name: str, title: str, aim: float) -> None:
         bench.figure(name, "in process, best", 8, {"rate": best["items_per_s"]})
         bench.ratio(f"{title}: of the best in process ({limit['best']})", rate, best["items_per_s"], 0.97)
     bench.ratio_to_peer(f"{title}: times TorchServe, fp32", name, "TorchServe", 8, aim)
+    if "amx_bf16" in units:
+        bench.ratio_to_peer(f"{title}: times TorchServe, bf16 with AMX", name, "TorchServe", 8, amx_aim, "Flambeau, bf16")
+    elif units:
+        bench.ratio(f"{title}: bf16 with AVX512, times fp32", bench.rate(name, "Flambeau, bf16", 8), rate, 1.5)
     bench.ratio(f"{title}: batching against batch 1", rate, bench.rate(name, "Flambeau, batch 1", 8), 1.0, slack=0.02)
 
 

@@ -109,3 +109,11 @@ def try_call(*arguments, **options) -> tuple[int, bytes] | None:
         return call(*arguments, **options)
     except (OSError, http.client.HTTPException):
         return None
+
+
+def cpu_flags() -> set[str]:
+    """What the kernel says the CPU can do, empty where it says it otherwise than on x86."""
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()

@@ -8,6 +8,7 @@ import platform
 import statistics
 import subprocess
 
+from processes import cpu_flags
 from servers import PEERS
 
 # Bars of the chart: server, colour.
@@ -30,8 +31,7 @@ def describe_machine(bench) -> dict:
     info = pathlib.Path("/proc/cpuinfo").read_text()
     fields = dict(line.split(":", 1) for line in info.split("\n\n")[0].splitlines() if ":" in line)
     fields = {name.strip(): value.strip() for name, value in fields.items()}
-    flags = set(fields.get("flags", "").split())
-    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in cpu_flags()]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     revision = subprocess.run(["git", "-C", pathlib.Path(__file__).parent, "rev-parse", "--short", "HEAD"], text=True,
                               capture_output=True, check=False).stdout.strip()

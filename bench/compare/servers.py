@@ -88,7 +88,8 @@ class Flambeau(Server):
         super().__init__(name, [
             programs / "flambeau", "serve", "--model-store", archives, "--load-models", f"{model.name}.mar",
             "--batch-size", model.batch_size, "--port-file", ports, "--inference-address", zero,
-            "--management-address", zero, "--metrics-address", zero, "--access-log-file", work / "access.log", *flags],
+            "--management-address", zero, "--metrics-address", zero, "--access-log-file", work / "access.log",
+            "--ncs", *flags],  # what an earlier part registered must not come back
             work / "log")
         self.wait_until(lambda: ports.exists() and "management=" in ports.read_text(), 60, 0.002)
         self.ports = dict(line.split("=") for line in ports.read_text().split())
