@@ -79,14 +79,15 @@ double Difference(const RunOutputs& expected, const RunOutputs& got) {
 }
 
 /// Time of one run, as the mean of as many as fill the shortest measurement.
-Result<nanoseconds> Measure(Runtime& runtime, const SizedBatch& batch) {
-  const TimePoint start = SteadyClock::now();
+Result<nanoseconds> Measure(Runtime& runtime, const SizedBatch& batch,
+                            const std::function<TimePoint()>& now = SteadyClock::now) {
+  const TimePoint start = now();
   nanoseconds took{0};
   int runs = 0;
   do {
     if (const auto outputs = runtime.Run(batch.inputs); !outputs) return outputs.error();
     ++runs;
-    took = SteadyClock::now() - start;
+    took = now() - start;
   } while (took < kShortestMeasurement);
   return took / runs;
 }
@@ -122,15 +123,15 @@ Status Admit(Candidate& candidate, const std::vector<SizedBatch>& batches,
 
 /// Keeps the best time of each candidate and size over several interleaved rounds.
 Status Race(std::vector<Candidate*>& candidates, const std::vector<SizedBatch>& batches, TimePoint end,
-            const std::function<bool()>& stop) {
+            const SearchOptions& options) {
   for (Candidate* candidate : candidates) candidate->best.assign(batches.size(), nanoseconds::max());
-  for (int round = 0; round < kRounds && (round == 0 || SteadyClock::now() < end); ++round) {
+  for (int round = 0; round < kRounds && (round == 0 || options.now() < end); ++round) {
     for (Candidate* candidate : candidates) {
       candidate->runtime->PrepareThread(candidate->trial.threads);
       for (std::size_t i = 0; i < batches.size(); ++i) {
-        if (stop()) return Stopped();
+        if (options.stop()) return Stopped();
         if (!candidate->trial.refused.empty()) break;
-        const Result<nanoseconds> took = Measure(*candidate->runtime, batches[i]);
+        const Result<nanoseconds> took = Measure(*candidate->runtime, batches[i], options.now);
         if (took) {
           candidate->best[i] = std::min(candidate->best[i], *took);
         } else {
@@ -206,9 +207,9 @@ Result<SearchResult> MakeReady(const std::shared_ptr<Runtime>& plain, const std:
 
 Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
                                     const std::vector<SizedBatch>& batches, const SearchOptions& options) {
-  const TimePoint end = SteadyClock::now() + options.budget;
+  const TimePoint end = options.now() + options.budget;
   plain->PrepareThread(options.threads);
-  const Result<nanoseconds> alone = Measure(*plain, batches.front());
+  const Result<nanoseconds> alone = Measure(*plain, batches.front(), options.now);
   if (!alone) return alone.error();
   const std::vector<SizedBatch> sizes = SizesToTime(batches, *alone / batches.front().rows, options.budget);
 
@@ -236,14 +237,14 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
       candidate.runtime = nullptr;
     }
     candidates.push_back(std::move(candidate));
-    if (SteadyClock::now() > end) break;
+    if (options.now() > end) break;
   }
 
   std::vector<Candidate*> racing;
   for (Candidate& candidate : candidates) {
     if (candidate.runtime) racing.push_back(&candidate);
   }
-  if (Status status = Race(racing, sizes, end, options.stop); !status.ok()) return status;
+  if (Status status = Race(racing, sizes, end, options); !status.ok()) return status;
   const Candidate* winner = &candidates.front();
   if (!winner->trial.refused.empty()) return Internal(winner->trial.refused);
   // An operator who wants bfloat16 gets the best of that precision, if any is accepted.
@@ -268,7 +269,7 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
     Candidate single{TrialOf(winner->trial.variant, 1, 1), winner->runtime, {}};
     Candidate several{TrialOf(winner->trial.variant, 1, options.threads), winner->runtime, {}};
     std::vector<Candidate*> both{&single, &several};
-    if (Status status = Race(both, sizes, end, options.stop); !status.ok()) return status;
+    if (Status status = Race(both, sizes, end, options); !status.ok()) return status;
     // As fast with one thread: the other CPUs are left to other work. A model that takes its time must be
     // clearly faster so, for a busy machine makes the second thread look useless.
     const double margin = *alone > kSmallModel ? 1 / kClearlyFaster : kClearlyFaster;
@@ -302,7 +303,7 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
     if (!timed) {
       if (Status status = chosen->Specialize(batch.inputs); !status.ok()) return status;
     }
-    const Result<nanoseconds> took = Measure(*chosen, batch);
+    const Result<nanoseconds> took = Measure(*chosen, batch, options.now);
     if (!took) return took.error();
     result.times.emplace_back(batch.rows, *took);
   }

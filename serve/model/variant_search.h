@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "serve/base/status.h"
+#include "serve/request/request.h"
 #include "serve/runtime/runtime.h"
 
 namespace serve {
@@ -36,6 +37,7 @@ struct SearchOptions {
   bool may_add_workers = false;              // whether several workers with fewer threads each are tried
   std::chrono::milliseconds budget{20'000};  // no new round begins after it
   std::function<bool()> stop = [] { return false; };  // asked between runs
+  std::function<TimePoint()> now = SteadyClock::now;  // a test brings its own clock
 };
 
 struct SearchResult {
