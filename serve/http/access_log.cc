@@ -1,9 +1,11 @@
 #include "serve/http/access_log.h"
 
+#include <algorithm>
 #include <ctime>
 #include <iterator>
 #include <string>
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include "serve/http/http_message.h"
@@ -13,7 +15,8 @@ namespace {
 
 using Line = fmt::memory_buffer;
 
-constexpr std::size_t kHandOverBytes = 4096;
+/// Each hand-over wakes the writer, which takes a CPU from whoever has it.
+constexpr std::size_t kHandOverBytes = 32 * 1024;
 /// Lines of this thread that the writer does not have yet: waking it for each would cost more than the line.
 thread_local Line collected;
 
@@ -21,12 +24,14 @@ void Append(Line& line, std::string_view text) { line.append(text.data(), text.d
 
 /// What a client may have written: quotes, backslashes, control characters and bytes beyond ASCII as \xNN.
 void AppendEscaped(Line& line, std::string_view text) {
+  const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; };
+  if (std::all_of(text.begin(), text.end(), is_plain)) return Append(line, text);
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7F || c == '"' || c == '\\') {
-      fmt::format_to(std::back_inserter(line), "\\x{:02x}", byte);
-    } else {
+    if (is_plain(c)) {
       line.push_back(c);
+    } else {
+      fmt::format_to(std::back_inserter(line), "\\x{:02x}", byte);
     }
   }
 }
@@ -66,14 +71,15 @@ void AppendLine(Line& line, const AccessRecord& record, LogFormat format) {
   const bool json = format == LogFormat::kJson;
   const Stamp stamp = Now(json);
   if (json) {
-    fmt::format_to(out, R"({{"time":"{}.{:03}Z","remote":"{}","method":)", stamp.seconds, stamp.milliseconds,
-                   record.remote.substr(record.remote.empty() ? 0 : 1));
+    fmt::format_to(out, FMT_COMPILE(R"({{"time":"{}.{:03}Z","remote":"{}","method":)"), stamp.seconds,
+                   stamp.milliseconds, record.remote.substr(record.remote.empty() ? 0 : 1));
     AppendJson(line, record.method);
     Append(line, ",\"path\":");
     AppendJson(line, record.target);
-    fmt::format_to(out, R"(,"status":{},"duration_ms":{:.3f},"bytes_in":{},"bytes_out":{},"request_id":)",
-                   record.status, std::chrono::duration<double, std::milli>(record.duration).count(),
-                   record.bytes_in, record.bytes_out);
+    fmt::format_to(
+        out, FMT_COMPILE(R"(,"status":{},"duration_ms":{:.3f},"bytes_in":{},"bytes_out":{},"request_id":)"),
+        record.status, std::chrono::duration<double, std::milli>(record.duration).count(), record.bytes_in,
+        record.bytes_out);
     AppendJson(line, record.request_id);
     if (!record.model.empty()) {
       Append(line, ",\"model\":");
@@ -85,11 +91,11 @@ void AppendLine(Line& line, const AccessRecord& record, LogFormat format) {
     }
     line.push_back('}');
   } else {
-    fmt::format_to(out, "{},{:03} - {} \"", stamp.seconds, stamp.milliseconds, record.remote);
+    fmt::format_to(out, FMT_COMPILE("{},{:03} - {} \""), stamp.seconds, stamp.milliseconds, record.remote);
     AppendEscaped(line, record.method.empty() ? "-" : record.method);
     line.push_back(' ');
     AppendEscaped(line, record.target.empty() ? "-" : record.target);
-    fmt::format_to(out, " HTTP/1.{}\" {} {}", record.http_1_0 ? 0 : 1, record.status,
+    fmt::format_to(out, FMT_COMPILE(" HTTP/1.{}\" {} {}"), record.http_1_0 ? 0 : 1, record.status,
                    std::chrono::duration_cast<std::chrono::milliseconds>(record.duration).count());
   }
 }
