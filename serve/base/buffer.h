@@ -31,6 +31,12 @@ class Buffer {
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::string_view view() const { return {data(), size_}; }
 
+  /// Keeps the first `size` bytes, which must be no more than there are; the memory stays as large as it was.
+  void Shrink(std::size_t size) {
+    size_ = size;
+    if (data_) std::memset(data_.get() + size, 0, kPadding);
+  }
+
   /// Gives the memory away, e.g. to a Tensor; the buffer is empty afterwards.
   std::shared_ptr<std::byte> Release() && {
     size_ = 0;

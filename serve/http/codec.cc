@@ -101,15 +101,20 @@ bool LooksLikeJson(std::string_view body) {
   return first != std::string_view::npos && (body[first] == '{' || body[first] == '[');
 }
 
+/// Replaces a packed body by what is in it.
+Status UnpackBody(HttpRequest& http, const HttpLimits& limits) {
+  const std::string_view encoding = http.Header("content-encoding");
+  if (encoding.empty() || EqualsIgnoreCase(encoding, "identity")) return {};
+  Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
+  if (!unpacked) return unpacked.error();
+  http.body = std::move(*unpacked);
+  return {};
+}
+
 }  // namespace
 
 Result<Request> DecodeRequest(HttpRequest& http, const HttpLimits& limits) {
-  const std::string_view encoding = http.Header("content-encoding");
-  if (!encoding.empty()) {
-    Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
-    if (!unpacked) return unpacked.error();
-    http.body = std::move(*unpacked);
-  }
+  if (Status status = UnpackBody(http, limits); !status.ok()) return status;
   const std::string_view content_type = http.Header("content-type");
   const std::string_view type = MediaType(content_type);
   const std::string_view accept = http.Header("accept");
@@ -149,17 +154,11 @@ Result<Request> DecodeRequest(HttpRequest& http, const HttpLimits& limits) {
 }
 
 Result<Request> DecodeKServe(HttpRequest& http, const HttpLimits& limits, Protocol protocol) {
-  const std::string_view encoding = http.Header("content-encoding");
+  if (Status status = UnpackBody(http, limits); !status.ok()) return status;
   Request request;
   request.protocol = protocol;
-  if (encoding.empty()) {
-    request.body = std::move(http.body);
-    if (request.body.data() == nullptr) request.body = Buffer(std::size_t{0});
-  } else {
-    Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
-    if (!unpacked) return unpacked.error();
-    request.body = std::move(*unpacked);
-  }
+  request.body = std::move(http.body);
+  if (request.body.data() == nullptr) request.body = Buffer(std::size_t{0});
   request.body_is_part = true;
   request.parts.push_back({"body", request.body.view(), kJson});
   return request;

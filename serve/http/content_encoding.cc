@@ -82,7 +82,10 @@ Result<Buffer> Inflate(int window, std::string_view packed, std::size_t limit) {
         fmt::format("the request body is not what its Content-Encoding says: {} at byte {}",
                     stream.msg == nullptr ? "damaged data" : stream.msg, taken));
   }
-  return Buffer(std::string_view(out.data(), used));
+  if (used < out.size() / 2)
+    return Buffer(std::string_view(out.data(), used));  // mostly room that is not needed
+  out.Shrink(used);
+  return out;
 }
 
 }  // namespace
@@ -92,7 +95,6 @@ Result<Buffer> Unpack(std::string_view encoding, std::string_view packed, std::s
     return Inflate(kGzipWindow, packed, limit);
   }
   if (EqualsIgnoreCase(encoding, "deflate")) return Inflate(kZlibWindow, packed, limit);
-  if (EqualsIgnoreCase(encoding, "identity")) return Buffer(packed);
   return Status{
       Code::kUnsupportedMedia,
       fmt::format("the Content-Encoding `{}` is not supported; known are gzip and deflate", encoding)};

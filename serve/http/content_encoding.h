@@ -9,7 +9,7 @@
 
 namespace serve {
 
-/// Unpacks a request body as its Content-Encoding says: `gzip` (also `x-gzip`), `deflate` (zlib), `identity`.
+/// Unpacks a request body as its Content-Encoding says: `gzip` (also `x-gzip`), `deflate` (zlib).
 ///
 /// Memory:  at most `limit` bytes and the decompressor's 50 KB, however small the packed body is.
 /// Errors:  kUnsupportedMedia for another coding, kPayloadTooLarge above `limit`, kInvalidArgument for a body

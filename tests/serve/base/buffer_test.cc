@@ -26,6 +26,13 @@ TEST(BufferTest, MovingKeepsTheMemoryWhereItIs) {
   EXPECT_EQ(moved.data(), before);
 }
 
+TEST(BufferTest, AShorterOneIsPaddedWithZerosToo) {
+  Buffer buffer(std::string_view("abcdef"));
+  buffer.Shrink(2);
+  EXPECT_EQ(buffer.view(), "ab");
+  for (std::size_t i = 0; i < Buffer::kPadding; ++i) EXPECT_EQ(buffer.data()[2 + i], 0);
+}
+
 TEST(BufferTest, ReleasedMemoryOutlivesTheBuffer) {
   std::shared_ptr<std::byte> memory;
   {

@@ -59,7 +59,6 @@ TEST(ContentEncodingTest, DamagedBodiesAreRefused) {
 }
 
 TEST(ContentEncodingTest, AnotherCodingIsNamedWithThoseThatAreKnown) {
-  EXPECT_EQ(Unpack("identity", "abc", 10).value().view(), "abc");
   for (const char* coding : {"br", "gzip, gzip", "zstd"}) {
     const auto other = Unpack(coding, "abc", 10);
     ASSERT_FALSE(other) << coding;
