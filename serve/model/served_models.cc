@@ -72,26 +72,12 @@ struct ServedModels::Table {
   std::map<std::string, Model, std::less<>> models;
 };
 
-ServedModels::ServedModels() { Publish(std::make_shared<const Table>()); }
+ServedModels::ServedModels() { table_.Publish(std::make_shared<const Table>()); }
 
 ServedModels::~ServedModels() { DrainAll(TimePoint::max()); }
 
-std::shared_ptr<const ServedModels::Table> ServedModels::Snapshot() const {
-  const Cell& cell = cells_[MetricShard()];
-  std::lock_guard lock(cell.mutex);
-  return cell.table;
-}
-
-void ServedModels::Publish(std::shared_ptr<const Table> table) {
-  for (Cell& cell : cells_) {
-    std::shared_ptr<const Table> old;  // dies outside the lock
-    std::lock_guard lock(cell.mutex);
-    old = std::exchange(cell.table, table);
-  }
-}
-
 Result<ModelHandle> ServedModels::Find(std::string_view model, std::string_view version) const {
-  const std::shared_ptr<const Table> table = Snapshot();
+  const std::shared_ptr<const Table> table = table_.Get();
   const auto found = table->models.find(model);
   if (found == table->models.end()) return NotFound(model);
   const auto& versions = found->second.versions;
@@ -107,14 +93,14 @@ bool ServedModels::Contains(std::string_view model, std::string_view version) co
 
 Status ServedModels::Add(ModelHandle version) {
   std::lock_guard lock(change_mutex_);
-  auto table = std::make_shared<Table>(*Snapshot());
+  auto table = std::make_shared<Table>(*table_.Get());
   const VersionInfo& info = version->info();
   Table::Model& model = table->models[info.name];
   if (!model.versions.emplace(info.version, version).second)
     return AlreadyRegistered(info.name, info.version);
   if (model.default_version.empty()) model.default_version = info.version;
   start_failures_.erase(info.url);
-  Publish(std::move(table));
+  table_.Publish(std::move(table));
   return {};
 }
 
@@ -125,7 +111,7 @@ Status ServedModels::AlreadyRegistered(std::string_view model, std::string_view 
 
 Status ServedModels::SetDefault(std::string_view model, std::string_view version) {
   std::lock_guard lock(change_mutex_);
-  auto table = std::make_shared<Table>(*Snapshot());
+  auto table = std::make_shared<Table>(*table_.Get());
   const auto found = table->models.find(model);
   if (found == table->models.end()) return NotFound(model);
   if (found->second.versions.find(version) == found->second.versions.end()) {
@@ -133,7 +119,7 @@ Status ServedModels::SetDefault(std::string_view model, std::string_view version
             fmt::format("Model version {} does not exist for model {}", version, model)};
   }
   found->second.default_version = version;
-  Publish(std::move(table));
+  table_.Publish(std::move(table));
   return {};
 }
 
@@ -141,7 +127,7 @@ Status ServedModels::Remove(std::string_view model, std::string_view version, St
   ModelHandle removed;
   {
     std::lock_guard lock(change_mutex_);
-    auto table = std::make_shared<Table>(*Snapshot());
+    auto table = std::make_shared<Table>(*table_.Get());
     const auto found = table->models.find(model);
     if (found == table->models.end()) return NotFound(model);
     auto& [default_version, versions] = found->second;
@@ -157,7 +143,7 @@ Status ServedModels::Remove(std::string_view model, std::string_view version, St
     removed = entry->second;
     versions.erase(entry);
     if (versions.empty()) table->models.erase(found);
-    Publish(std::move(table));
+    table_.Publish(std::move(table));
   }
   return Retire(std::move(removed), SteadyClock::now() + timeout);
 }
@@ -184,11 +170,11 @@ void ServedModels::DrainAll(TimePoint deadline) {
   std::vector<ModelHandle> versions;
   {
     std::lock_guard lock(change_mutex_);
-    const std::shared_ptr<const Table> table = Snapshot();
+    const std::shared_ptr<const Table> table = table_.Get();
     for (const auto& [name, model] : table->models) {
       for (const auto& [text, version] : model.versions) versions.push_back(version);
     }
-    Publish(std::make_shared<const Table>());
+    table_.Publish(std::make_shared<const Table>());
   }
   // In parallel: each may need the whole grace period.
   std::vector<std::jthread> closers;
@@ -203,7 +189,7 @@ void ServedModels::DrainAll(TimePoint deadline) {
 
 std::vector<ServedModels::Entry> ServedModels::List() const {
   std::vector<Entry> entries;
-  const std::shared_ptr<const Table> table = Snapshot();
+  const std::shared_ptr<const Table> table = table_.Get();
   for (const auto& [name, model] : table->models) {
     Entry& entry = entries.emplace_back(Entry{name, model.default_version, {}});
     for (const auto& [text, version] : model.versions) entry.versions.push_back(version);
@@ -232,7 +218,7 @@ bool ServedModels::Ready(std::string* why) const {
   } else if (std::lock_guard lock(change_mutex_); !start_failures_.empty()) {
     reason = start_failures_.begin()->second;
   } else {
-    const std::shared_ptr<const Table> table = Snapshot();
+    const std::shared_ptr<const Table> table = table_.Get();
     for (const auto& [name, model] : table->models) {
       const ModelHandle& version = model.versions.find(model.default_version)->second;
       if (version->RunningWorkers() < version->MinWorkers()) {

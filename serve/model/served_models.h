@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -9,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/base/published.h"
 #include "serve/base/status.h"
 #include "serve/model/model_version.h"
 #include "serve/telemetry/metrics.h"
@@ -64,17 +64,9 @@ class ServedModels {
 
  private:
   struct Table;
-  /// The table is immutable; a change publishes a new one. Each thread reads the copy of its own cell, so
-  /// that I/O threads do not meet at one lock or reference count.
-  struct alignas(64) Cell {
-    mutable std::mutex mutex;
-    std::shared_ptr<const Table> table;
-  };
-  std::shared_ptr<const Table> Snapshot() const;
-  void Publish(std::shared_ptr<const Table> table);
   Status Retire(ModelHandle version, TimePoint deadline);
 
-  std::array<Cell, kMetricShards> cells_;
+  Published<Table> table_;
   mutable std::mutex change_mutex_;  // one change at a time; guards stuck_, start_failures_
   std::vector<ModelHandle> stuck_;
   std::map<std::string, std::string> start_failures_;  // url → why; guarded by change_mutex_

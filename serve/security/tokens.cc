@@ -113,6 +113,7 @@ Result<std::unique_ptr<TokenAuthority>> TokenAuthority::Open(TokenOptions option
     const std::lock_guard lock(authority->mutex_);
     for (Key& key : authority->short_lived_) key = MakeKey(expires);
     authority->api_ = MakeKey(Clock::time_point::max());
+    authority->PublishKeys();
     if (authority->api_.text.empty()) return Internal("the system gives no random numbers for keys");
   }
   return authority;
@@ -192,7 +193,20 @@ Status TokenAuthority::ReadTokenFile() {
   }
   const std::lock_guard lock(mutex_);
   long_lived_ = std::move(keys);
+  PublishKeys();
   return {};
+}
+
+/// With mutex_ held.
+void TokenAuthority::PublishKeys() {
+  auto accepted = std::make_shared<Accepted>();
+  for (std::size_t scope = 0; scope < accepted->keys.size(); ++scope) {
+    auto& keys = accepted->keys[scope];
+    const Key& key = short_lived_[scope];
+    if (!key.text.empty()) keys.push_back({key.digest, key.expires});
+    for (const Digest& digest : long_lived_[scope]) keys.push_back({digest, Clock::time_point::max()});
+  }
+  accepted_.Publish(std::move(accepted));
 }
 
 void TokenAuthority::Watch(FileMark seen) {
@@ -216,13 +230,10 @@ bool TokenAuthority::Allows(TokenScope scope, std::string_view authorization) co
   const Digest given = DigestOf(key.value_or(""));
   const auto index = static_cast<std::size_t>(scope);
   const Clock::time_point now = Clock::now();
-  const std::lock_guard lock(mutex_);
+  const std::shared_ptr<const Accepted> accepted = accepted_.Get();
   bool allowed = false;
-  const Key& current = short_lived_[index];
-  const bool same = CRYPTO_memcmp(given.data(), current.digest.data(), given.size()) == 0;
-  allowed = same && !current.text.empty() && now < current.expires;
-  for (const Digest& digest : long_lived_[index]) {  // all of them: the time tells nothing
-    allowed |= CRYPTO_memcmp(given.data(), digest.data(), given.size()) == 0;
+  for (const auto& [digest, expires] : accepted->keys[index]) {  // all of them: the time tells nothing
+    allowed |= CRYPTO_memcmp(given.data(), digest.data(), given.size()) == 0 && now < expires;
   }
   return allowed && key.has_value();
 }
@@ -245,6 +256,7 @@ Status TokenAuthority::Refresh(std::string_view type, std::string_view authoriza
     std::swap(current, fresh);
     return status;
   }
+  PublishKeys();
   LogInfo("The {} key was renewed.", type);
   return {};
 }

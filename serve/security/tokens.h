@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "serve/base/published.h"
 #include "serve/base/status.h"
 #include "serve/security/options.h"
 
@@ -26,8 +27,8 @@ enum class TokenScope : std::uint8_t { kInference, kManagement };
 ///          read again within a second after it changed. A file that became unusable changes nothing.
 /// Secrecy: only digests are kept and compared, in constant time. No key is logged.
 /// Errors:  Open says which file cannot be read or written. Refresh: kUnauthenticated.
-/// Threads: Allows from any thread, it takes one short lock; Refresh writes a file: not on an I/O thread.
-/// Source:  TorchServe's token authorization.
+/// Threads: Allows from any thread, it takes no lock that other threads take; Refresh writes a file: not on
+/// an I/O thread. Source:  TorchServe's token authorization.
 class TokenAuthority {
  public:
   static Result<std::unique_ptr<TokenAuthority>> Open(TokenOptions options);
@@ -61,10 +62,21 @@ class TokenAuthority {
   static Key MakeKey(Clock::time_point expires);
   Status WriteKeyFile() const;
   Status ReadTokenFile();
+  void PublishKeys();
   struct FileMark;
   void Watch(FileMark seen);
 
+  /// What Allows compares with.
+  struct Accepted {
+    struct Entry {
+      Digest digest;
+      Clock::time_point expires;
+    };
+    std::array<std::vector<Entry>, 2> keys;  // by scope
+  };
+
   TokenOptions options_;
+  Published<Accepted> accepted_;
   mutable std::mutex mutex_;  // guards everything below
   std::array<Key, 2> short_lived_;
   Key api_;

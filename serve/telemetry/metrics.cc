@@ -210,12 +210,6 @@ std::string KeepOnly(const std::string& text, const std::vector<std::string>& na
 
 }  // namespace
 
-std::size_t MetricShard() {
-  static std::atomic<std::size_t> next{0};
-  thread_local const std::size_t shard = next.fetch_add(1, std::memory_order_relaxed) % kMetricShards;
-  return shard;
-}
-
 std::uint64_t Counter::Value() const {
   std::uint64_t sum = 0;
   for (const Shard& shard : shards_) sum += shard.value.load(std::memory_order_relaxed);
@@ -225,7 +219,7 @@ std::uint64_t Counter::Value() const {
 void Histogram::Observe(double value) {
   std::size_t bucket = 0;
   for (const double bound : *bounds_) bucket += value > bound ? 1 : 0;  // few bounds: cheaper than a search
-  Shard& shard = shards_[MetricShard()];
+  Shard& shard = shards_[ThreadShard()];
   shard.counts[bucket].fetch_add(1, std::memory_order_relaxed);
   shard.sum.fetch_add(value, std::memory_order_relaxed);
 }

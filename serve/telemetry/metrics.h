@@ -10,19 +10,18 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/base/thread_shard.h"
+
 namespace serve {
 
 // Hot-path instruments. Each is a set of shards, one cache line or more apart, and a thread always uses the
 // same shard: no lock, no shared cache line between I/O threads and workers. Values are summed when they are
 // scraped.
-inline constexpr std::size_t kMetricShards = 8;
-/// The calling thread's shard.
-std::size_t MetricShard();
 
 class Counter {
  public:
   void Add(std::uint64_t amount = 1) {
-    shards_[MetricShard()].value.fetch_add(amount, std::memory_order_relaxed);
+    shards_[ThreadShard()].value.fetch_add(amount, std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t Value() const;
 
@@ -30,7 +29,7 @@ class Counter {
   struct alignas(64) Shard {
     std::atomic<std::uint64_t> value{0};
   };
-  std::array<Shard, kMetricShards> shards_;
+  std::array<Shard, kThreadShards> shards_;
 };
 
 class Gauge {
@@ -65,7 +64,7 @@ class Histogram {
     std::atomic<double> sum{0};
   };
   const std::vector<double>* bounds_;
-  std::array<Shard, kMetricShards> shards_;
+  std::array<Shard, kThreadShards> shards_;
 };
 
 /// Seconds, from 50 µs to 60 s.
