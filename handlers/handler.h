@@ -23,6 +23,11 @@ struct HandlerArtifacts {
   std::int64_t max_image_pixels = 89'478'485;  // of one request's pictures together; 0: no limit
 };
 
+/// What Split and Render say of a model's output that they cannot use.
+inline Status UnusableOutput(std::string_view reason) {
+  return {Code::kPredictionFailed, "Prediction failed: " + std::string(reason)};
+}
+
 /// The code around a model, in stages that run on different threads:
 ///   Prepare          I/O thread   one request → one sample. Bad input is answered here and meets no batch
 ///   Decode           worker       what is too slow for an I/O thread: pictures → tensors. Most have none

@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <cmath>
-#include <new>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,10 +10,6 @@
 namespace serve {
 namespace {
 
-Status Unusable(std::string message) {
-  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
-}
-
 class ImageClassifier final : public ImageHandler {
  public:
   ImageClassifier(const HandlerArtifacts& artifacts, const ImageTransform& transform,
@@ -25,23 +18,8 @@ class ImageClassifier final : public ImageHandler {
         writer_(labels, static_cast<std::size_t>(top_k)),
         softmax_(softmax) {}
 
-  Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
-    if (output.tensors.empty()) return Unusable("the model answered nothing");
-    const Tensor& scores = output.tensors.front();
-    if (scores.dtype != DType::kFloat32 || scores.shape.size() != 2 || scores.shape[1] == 0) {
-      return Unusable(fmt::format("the model answered {} {}, expected scores as float32 [pictures, classes]",
-                                  DTypeName(scores.dtype), ShapeText(scores.shape)));
-    }
-    std::vector<float> values(scores.as<float>(), scores.as<float>() + scores.elements());
-    const auto rows = static_cast<std::size_t>(scores.shape[0]);
-    const auto classes = static_cast<std::size_t>(scores.shape[1]);
-    if (softmax_) Softmax(values.data(), rows, classes);
-    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
-      return Unusable("the model answered a score that is no finite number");
-    }
-    return Response{writer_.Write(values.data(), rows, classes, hint)};
-  } catch (const std::bad_alloc&) {
-    return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+  Result<Response> Render(const Output& output, const RenderHint& hint) const override {
+    return RenderScores(output, "pictures", softmax_, writer_, hint);
   }
 
  private:

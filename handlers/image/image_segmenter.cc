@@ -68,12 +68,8 @@ class ImageSegmenter final : public ImageHandler {
     return Status{Code::kResourceExhausted, "not enough memory for the answer"};
   }
 
-  Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
-    Result<std::string> body = WriteJson(output, hint);
-    if (!body) return body.error();
-    return Response{std::move(*body)};
-  } catch (const std::bad_alloc&) {
-    return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+  Result<Response> Render(const Output& output, const RenderHint& hint) const override {
+    return RenderJson(output, hint);
   }
 };
 

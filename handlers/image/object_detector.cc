@@ -19,10 +19,6 @@ namespace {
 enum Part : std::size_t { kBoxes, kLabels, kScores, kParts };
 constexpr std::array<std::string_view, kParts> kPartNames = {"boxes", "labels", "scores"};
 
-Status Unusable(std::string message) {
-  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
-}
-
 /// boxes [k, 4], labels [k], scores [k] of each picture.
 using Detections = std::vector<std::array<Tensor, kParts>>;
 
@@ -52,7 +48,7 @@ Result<std::array<Tensor, kParts>> ByName(const Tensor* outputs, const std::stri
       at = static_cast<std::size_t>(std::find(names, names + count, kPartNames[part]) - names);
     }
     if (at >= count) {
-      return Unusable(
+      return UnusableOutput(
           fmt::format("the model's answer has no {}; expected boxes, labels and scores", kPartNames[part]));
     }
     parts[part] = outputs[at];
@@ -83,7 +79,7 @@ Result<Detections> Divide(const std::vector<Tensor>& outputs, const std::vector<
   if (!all) return all.error();
   for (const Tensor& tensor : *all) {
     if (tensor.shape.size() < 2 || tensor.shape[0] != pictures) {
-      return Unusable(
+      return UnusableOutput(
           fmt::format("the model answered {} for {} pictures; expected boxes [{}, k, 4], labels [{}, k] and "
                       "scores [{}, k], or a dictionary for each picture",
                       ShapesText(outputs), pictures, pictures, pictures, pictures));
@@ -121,7 +117,7 @@ Status CheckParts(const std::array<Tensor, kParts>& parts) {
                     labels.shape.size() == 1 && labels.shape[0] == boxes.shape[0] &&
                     scores.dtype == DType::kFloat32 && scores.shape == labels.shape;
   if (fits) return {};
-  return Unusable(
+  return UnusableOutput(
       fmt::format("the model answered {} for a picture; expected boxes float32 [k, 4], labels "
                   "[k] and scores float32 [k]",
                   ShapesText({boxes, labels, scores})));

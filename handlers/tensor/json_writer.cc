@@ -182,4 +182,12 @@ void AppendFlat(std::string& text, const Tensor& tensor) {
 
 void AppendQuoted(std::string& text, std::string_view value) { AppendName(text, value); }
 
+Result<Response> RenderJson(const Output& output, const RenderHint& hint) try {
+  Result<std::string> body = WriteJson(output, hint);
+  if (!body) return body.error();
+  return Response{std::move(*body)};
+} catch (const std::bad_alloc&) {
+  return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+}
+
 }  // namespace serve

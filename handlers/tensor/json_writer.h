@@ -14,6 +14,9 @@ namespace serve {
 /// Errors:  kPredictionFailed when `hint` asks for rows and a tensor has no dimension 0.
 Result<std::string> WriteJson(const Output& output, const RenderHint& hint);
 
+/// The same as an answer. Errors: also kResourceExhausted.
+Result<Response> RenderJson(const Output& output, const RenderHint& hint);
+
 /// All numbers of `tensor`, with commas between them.
 void AppendFlat(std::string& text, const Tensor& tensor);
 /// `text` (UTF-8) as a JSON string with its quotes.

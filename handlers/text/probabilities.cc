@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <new>
 #include <numeric>
 #include <set>
 
 #include <fmt/format.h>
 
+#include "handlers/handler.h"
 #include "handlers/text/labels.h"
 
 namespace serve {
@@ -84,6 +86,26 @@ void ProbabilityWriter::AppendRow(std::string& text, const float* probabilities,
   text += '\n';
   text.append(indent, ' ');
   text += '}';
+}
+
+Result<Response> RenderScores(const Output& output, std::string_view rows, bool softmax,
+                              const ProbabilityWriter& writer, const RenderHint& hint) try {
+  if (output.tensors.empty()) return UnusableOutput("the model answered nothing");
+  const Tensor& scores = output.tensors.front();
+  if (scores.dtype != DType::kFloat32 || scores.shape.size() != 2 || scores.shape[1] == 0) {
+    return UnusableOutput(fmt::format("the model answered {} {}, expected scores as float32 [{}, classes]",
+                                      DTypeName(scores.dtype), ShapeText(scores.shape), rows));
+  }
+  const auto count = static_cast<std::size_t>(scores.shape[0]);
+  const auto classes = static_cast<std::size_t>(scores.shape[1]);
+  std::vector<float> values(scores.as<float>(), scores.as<float>() + scores.elements());
+  if (softmax) Softmax(values.data(), count, classes);
+  if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
+    return UnusableOutput("the model answered a score that is no finite number");
+  }
+  return Response{writer.Write(values.data(), count, classes, hint)};
+} catch (const std::bad_alloc&) {
+  return Status{Code::kResourceExhausted, "not enough memory for the answer"};
 }
 
 }  // namespace serve

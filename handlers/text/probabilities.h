@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "serve/base/status.h"
@@ -35,5 +36,11 @@ class ProbabilityWriter {
   std::vector<std::string> keys_;  // `"World": `, by class
   const std::size_t most_;
 };
+
+/// The answer of a classifier: the first tensor of `output`, float32 [`rows`, classes], as probabilities;
+/// `rows` names them in errors. `softmax`: the model answers logits. Errors:  kPredictionFailed when the
+/// model's answer has another form or is not finite.
+Result<Response> RenderScores(const Output& output, std::string_view rows, bool softmax,
+                              const ProbabilityWriter& writer, const RenderHint& hint);
 
 }  // namespace serve

@@ -17,10 +17,6 @@
 namespace serve {
 namespace {
 
-Status Unusable(std::string message) {
-  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
-}
-
 class SubwordHandler : public Handler {
  public:
   Result<Sample> Prepare(Request request) const override try {
@@ -54,27 +50,15 @@ class SubwordClassifier final : public SubwordHandler {
         writer_(labels, static_cast<std::size_t>(top_k)),
         softmax_(softmax) {}
 
-  Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
-    if (output.tensors.empty()) return Unusable("the model answered nothing");
-    const Tensor& scores = output.tensors.front();
-    if (scores.dtype != DType::kFloat32 || scores.shape.size() != 2 || scores.shape[1] == 0) {
-      return Unusable(fmt::format("the model answered {} {}, expected scores as float32 [texts, labels]",
-                                  DTypeName(scores.dtype), ShapeText(scores.shape)));
+  Result<Response> Render(const Output& output, const RenderHint& hint) const override {
+    if (!output.tensors.empty() && output.tensors.front().shape.size() == 2) {
+      const auto classes = static_cast<std::size_t>(output.tensors.front().shape[1]);
+      if (labels_ > classes) {
+        return UnusableOutput(fmt::format("the model answered {} classes, but {} names {} labels", classes,
+                                          kLabelsFile, labels_));
+      }
     }
-    const auto rows = static_cast<std::size_t>(scores.shape[0]);
-    const auto classes = static_cast<std::size_t>(scores.shape[1]);
-    if (labels_ > classes) {
-      return Unusable(fmt::format("the model answered {} classes, but {} names {} labels", classes,
-                                  kLabelsFile, labels_));
-    }
-    std::vector<float> values(scores.as<float>(), scores.as<float>() + scores.elements());
-    if (softmax_) Softmax(values.data(), rows, classes);
-    if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
-      return Unusable("the model answered a score that is no finite number");
-    }
-    return Response{writer_.Write(values.data(), rows, classes, hint)};
-  } catch (const std::bad_alloc&) {
-    return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+    return RenderScores(output, "texts", softmax_, writer_, hint);
   }
 
  private:
@@ -129,7 +113,7 @@ class TextEmbedding final : public SubwordHandler {
     const Tensor& states = outputs.at(0);
     const std::size_t rank = states.shape.size();
     if (states.dtype != DType::kFloat32 || (rank != 2 && rank != 3)) {
-      return Unusable(
+      return UnusableOutput(
           fmt::format("the model answered {} {}, expected float32 [texts, tokens, size] or "
                       "[texts, size]",
                       DTypeName(states.dtype), ShapeText(states.shape)));
@@ -140,7 +124,7 @@ class TextEmbedding final : public SubwordHandler {
       Tensor& part = (*parts)[i].tensors.front();
       const Tensor& mask = sequences_.Mask(*samples[i]);
       if (rank == 3 && part.shape[1] != mask.shape[1]) {
-        return Unusable(
+        return UnusableOutput(
             fmt::format("the model answered {} for inputs {}", ShapeText(part.shape), ShapeText(mask.shape)));
       }
       if (rank == 3) {
@@ -157,12 +141,8 @@ class TextEmbedding final : public SubwordHandler {
     return Status{Code::kResourceExhausted, "not enough memory for the answer"};
   }
 
-  Result<Response> Render(const Output& output, const RenderHint& hint) const override try {
-    Result<std::string> body = WriteJson(output, hint);
-    if (!body) return body.error();
-    return Response{std::move(*body)};
-  } catch (const std::bad_alloc&) {
-    return Status{Code::kResourceExhausted, "not enough memory for the answer"};
+  Result<Response> Render(const Output& output, const RenderHint& hint) const override {
+    return RenderJson(output, hint);
   }
 
  private:

@@ -20,10 +20,6 @@ constexpr std::size_t kSyntheticTerms = 32;
 
 enum Input : std::size_t { kIds, kOffsets, kWeights, kInputs };
 
-Status Unusable(std::string message) {
-  return {Code::kPredictionFailed, "Prediction failed: " + std::move(message)};
-}
-
 template <class T>
 Tensor ToTensor(DType dtype, const std::vector<T>& values) {
   Tensor tensor = Tensor::Empty(dtype, {static_cast<std::int64_t>(values.size())});
@@ -154,15 +150,15 @@ class TextClassifier final : public Handler {
   }
 
   Status CheckOutput(const Output& output) const {
-    if (output.tensors.empty()) return Unusable("the model answered nothing");
+    if (output.tensors.empty()) return UnusableOutput("the model answered nothing");
     const Tensor& probabilities = output.tensors.front();
     if (probabilities.dtype != DType::kFloat32 || probabilities.shape.size() != 2) {
-      return Unusable(fmt::format("the model answered {} {}, expected probabilities as float32 [texts, {}]",
-                                  DTypeName(probabilities.dtype), ShapeText(probabilities.shape),
-                                  labels_.size()));
+      return UnusableOutput(
+          fmt::format("the model answered {} {}, expected probabilities as float32 [texts, {}]",
+                      DTypeName(probabilities.dtype), ShapeText(probabilities.shape), labels_.size()));
     }
     if (probabilities.shape[1] != static_cast<std::int64_t>(labels_.size())) {
-      return Unusable(
+      return UnusableOutput(
           fmt::format("the model answered {} classes, but {} names {} labels; they must be from the same "
                       "training",
                       probabilities.shape[1], kLabelsFile, labels_.size()));
@@ -170,7 +166,7 @@ class TextClassifier final : public Handler {
     const auto* values = probabilities.as<float>();
     if (!std::all_of(values, values + probabilities.elements(),
                      [](float value) { return std::isfinite(value); })) {
-      return Unusable("the model answered a probability that is no finite number");
+      return UnusableOutput("the model answered a probability that is no finite number");
     }
     return {};
   }
