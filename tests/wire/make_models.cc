@@ -101,6 +101,8 @@ void WriteModels(const fs::path& folder) {
   save("states.pt",
        MakeModule("  f = x.to(6)\n  return torch.stack([f, f * f], 2)\n", "Tensor", ", mask: Tensor"));
   save("nan.pt", MakeModule("  return (x - x) / (x - x)\n"));
+  // As a table of one row, which has no other index than 0.
+  save("zeros.pt", MakeModule("  assert bool((x == 0).all()), \"index out of range\"\n  return x + 1\n"));
   // Busy for as many milliseconds as the largest value of the batch says; nothing can interrupt it.
   const std::string busy =
       "  end = prim.TimePoint() + int(x.max()) * 1000000\n"

@@ -176,6 +176,12 @@ TEST_F(ManagementTest, DescribeHasTorchServesFields) {
   EXPECT_EQ(model["checkedWith"], "declared shape");
 }
 
+TEST_F(ManagementTest, AModelThatTakesOnlyIndexZeroIsCheckedWithZeros) {
+  MustRegister(server(), "zeros.pt", "zeros", "input=x:int64:[2]");
+  EXPECT_EQ(DescribeOne(server(), "zeros")["checkedWith"], "declared shape");
+  EXPECT_TRUE(IsJson(PostJson(server().inference(), "/predictions/zeros", "[0, 0]"), "[1,1]"));
+}
+
 TEST_F(ManagementTest, WhatIsUnknownIsNamedByEveryCall) {
   const std::string text = "Model not found: nobody";
   EXPECT_TRUE(IsError(Get(server().management(), "/models/nobody"), 404, "ModelNotFoundException", text));

@@ -237,14 +237,15 @@ TEST(TensorJsonTest, SamplesShareABatchOnlyWhenTypesAndRowsAreAlike) {
   EXPECT_NE(key(*TensorHandlerFor({}), "[[1,2]]"), key(*TensorHandlerFor({}), "[1,2]"));
 }
 
-TEST(TensorJsonTest, SyntheticSampleIsARowOfOnesOrZeros) {
+TEST(TensorJsonTest, SyntheticSampleIsARowThatHidesNoDifference) {
   const auto sample = TensorHandlerFor({"ids:int64:[-1]", "x:float16:[2,3]", "m:bool:[]"})->SyntheticSample();
   ASSERT_TRUE(sample);
   EXPECT_EQ(sample->rows, 1);
   EXPECT_THAT(sample->inputs[0].shape, ElementsAre(1, 8));
-  EXPECT_THAT(Values<std::int64_t>(sample->inputs[0]), testing::Each(0));
+  EXPECT_THAT(Values<std::int64_t>(sample->inputs[0]), testing::Each(1));
   EXPECT_THAT(sample->inputs[1].shape, ElementsAre(1, 2, 3));
-  EXPECT_EQ(FloatFromHalf(sample->inputs[1].as<std::uint16_t>()[5]), 1);
+  EXPECT_EQ(FloatFromHalf(sample->inputs[1].as<std::uint16_t>()[0]), 1);
+  EXPECT_EQ(FloatFromHalf(sample->inputs[1].as<std::uint16_t>()[1]), 0.5F);
   EXPECT_THAT(sample->inputs[2].shape, ElementsAre(1));
   EXPECT_EQ(sample->shape_key, ShapeKey(sample->inputs));
 }
