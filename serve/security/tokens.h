@@ -16,6 +16,7 @@
 
 namespace serve {
 
+struct FileMark;
 enum class TokenScope : std::uint8_t { kInference, kManagement };
 
 /// Checks the `Authorization: Bearer KEY` of requests.
@@ -61,7 +62,6 @@ class TokenAuthority {
   static Key MakeKey(Clock::time_point expires);
   Status WriteKeyFile() const;
   Status ReadTokenFile();
-  struct FileMark;
   void Watch(FileMark seen);
 
   TokenOptions options_;
