@@ -302,6 +302,9 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                     static_cast<double>(connections.Value()));
   families.AddCounter("flambeau_connections_refused_total", "Connections over the limit.",
                       AsDouble(connections_refused));
+  families.AddCounter("flambeau_tls_handshake_failures_total",
+                      "Connections to a TLS listener that did not become one, plain HTTP among them.",
+                      AsDouble(tls_handshake_failures));
   families.AddGauge("flambeau_models_loaded", "Model versions that are registered.",
                     static_cast<double>(models.size()));
   families.AddCounter("flambeau_model_load_failures_total", "Model versions that could not be loaded.",
