@@ -306,7 +306,8 @@ class Reader {
                                                setting.key, value.value, allowed));
         }
       }
-      config_.values.push_back({setting.key, value.value, value.source});
+      const bool hidden = setting.is_secret && is_given;
+      config_.values.push_back({setting.key, hidden ? "(hidden)" : value.value, value.source});
     }
   }
 
@@ -329,9 +330,83 @@ class Reader {
     }
     PlaceSnapshots();
     for (const char* key : {"log_file", "access_log_file", "port_file", "key_file"}) CheckParent(key);
+    ShareListeners();
     CheckListeners();
+    CheckTls();
     CheckTokens();
     CheckModelApi();
+  }
+
+  /// What is served at one place asks for client certificates when one of its APIs does.
+  void ShareListeners() {
+    AppOptions& options = config_.options;
+    if (options.single_port) options.management = options.metrics = options.inference;
+    const auto share = [&](const ListenAddress& left, const ListenAddress& right, bool& of_left,
+                           bool& of_right) {
+      if (options.single_port || SameListener(left, right)) of_left = of_right = of_left || of_right;
+    };
+    ClientCertificates& asked = options.client_certificates;
+    for (int round = 0; round < 2; ++round) {  // twice: the last pair may tell the first one something
+      share(options.inference, options.management, asked.inference, asked.management);
+      share(options.management, options.metrics, asked.management, asked.metrics);
+      share(options.inference, options.metrics, asked.inference, asked.metrics);
+    }
+  }
+
+  void CheckTls() {
+    const AppOptions& options = config_.options;
+    const TlsOptions& tls = options.tls;
+    struct Part {
+      const char* key;
+      bool tls;
+      bool asks;
+    };
+    const Part parts[] = {
+        {"inference_address", options.inference.tls, options.client_certificates.inference},
+        {"management_address", options.management.tls, options.client_certificates.management},
+        {"metrics_address", options.metrics_listener && options.metrics.tls,
+         options.client_certificates.metrics}};
+    const Part* secret =
+        std::find_if(std::begin(parts), std::end(parts), [](const Part& one) { return one.tls; });
+    constexpr std::string_view kFiles[] = {"certificate_file", "private_key_file", "keystore",
+                                           "client_ca_file"};
+    if (secret == std::end(parts)) {
+      for (const std::string_view key : kFiles) {
+        const EffectiveValue& value = ValueOf(std::string(key));
+        if (value.value.empty()) continue;
+        config_.warnings.push_back(
+            fmt::format("{}: `{}` has no effect: no address begins with https://", value.source, key));
+      }
+      return;
+    }
+    for (const std::string_view key : kFiles) CheckFile(std::string(key));
+    if (tls.certificate_file.empty() != tls.private_key_file.empty()) {
+      const bool no_key = tls.private_key_file.empty();
+      Wrong(no_key ? "certificate_file" : "private_key_file",
+            fmt::format("it needs the other one, `{}`", no_key ? "private_key_file" : "certificate_file"));
+    } else if (tls.certificate_file.empty() && tls.keystore.empty()) {
+      Wrong(
+          secret->key,
+          "https needs a key: set `certificate_file` and `private_key_file` (PEM), or `keystore` (PKCS12). A "
+          "self-signed pair for a try: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 "
+          "-nodes "
+          "-days 90 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem "
+          "-out "
+          "certificate.pem");
+    }
+    if (tls.client_ca_file.empty() || ValueOf("client_certificates").source == "default") return;
+    for (const Part& part : parts) {
+      if (part.asks && !part.tls && !options.single_port) {
+        Wrong("client_certificates", fmt::format("`{}` does not begin with https://", part.key));
+      }
+    }
+  }
+
+  void CheckFile(const std::string& key) {
+    const EffectiveValue value = ValueOf(key);
+    std::error_code error;
+    if (value.value.empty() || fs::is_regular_file(value.value, error)) return;
+    Wrong(key, fs::exists(value.value, error) ? "this is no file" : "there is no such file");
   }
 
   void PlaceSnapshots() {
@@ -354,7 +429,15 @@ class Reader {
     if (ValueOf("disable_token_authorization").value == "auto") {
       tokens.enabled = !tokens.key_file.empty() || !tokens.token_file.empty();
     }
-    if (tokens.enabled || IsLoopback(options.management) || refused_.count("management_address") > 0) return;
+    if (refused_.count("management_address") > 0 || ManagementIsProtected()) return;
+    if (options.single_port && !options.insecure) {
+      options.management_listener = false;
+      config_.notes.push_back(
+          "the management API is not served: with `single_port` it is where the predictions are, so it needs "
+          "tokens (`token_file`, `key_file`), client certificates or `insecure=true`");
+      return;
+    }
+    if (IsLoopback(options.management)) return;
     if (options.insecure) {
       config_.warnings.push_back(
           fmt::format("everybody who reaches the management address {} can change what is "
@@ -364,7 +447,15 @@ class Reader {
     }
     Wrong("management_address",
           "others than this machine would reach it, and it asks for no token; set `token_file` or "
-          "`disable_token_authorization=false`, or keep it on loopback, or say `insecure=true`");
+          "`disable_token_authorization=false`, or keep it on loopback, or ask clients for certificates "
+          "(https, `client_ca_file`), or say `insecure=true`");
+  }
+
+  /// Nobody reaches it without a token or a certificate.
+  [[nodiscard]] bool ManagementIsProtected() const {
+    const AppOptions& options = config_.options;
+    return options.tokens.enabled || (options.management.tls && !options.tls.client_ca_file.empty() &&
+                                      options.client_certificates.management);
   }
 
   void CheckModelApi() {
@@ -372,7 +463,7 @@ class Reader {
     if (refused_.count("management_address") + refused_.count("enable_model_api") > 0) return;
     // `auto` has been read as true.
     if (ValueOf("enable_model_api").value == "auto" && !IsLoopback(options.management) &&
-        !options.tokens.enabled) {
+        !ManagementIsProtected() && options.management_listener) {
       options.management_api.allow_model_api = false;
       config_.notes.push_back(fmt::format(
           "registering and removing models is off because the management address {} is not loopback; "
@@ -395,16 +486,21 @@ class Reader {
 
   void CheckListeners() {
     const AppOptions& options = config_.options;
+    if (options.single_port) return;
     std::vector<std::pair<std::string, ListenAddress>> listeners = {
         {"inference_address", options.inference}, {"management_address", options.management}};
     if (options.metrics_listener) listeners.emplace_back("metrics_address", options.metrics);
     for (std::size_t i = 0; i < listeners.size(); ++i) {
       for (std::size_t other = 0; other < i; ++other) {
         if (refused_.count(listeners[i].first) + refused_.count(listeners[other].first) > 0) continue;
-        if (!Collide(listeners[other].second, listeners[i].second)) continue;
+        if (!Collide(listeners[other].second, listeners[i].second) ||
+            SameListener(listeners[other].second, listeners[i].second)) {
+          continue;  // exactly the same: one listener serves both
+        }
         Wrong(listeners[i].first,
-              fmt::format("`{}` ({}) has that port; give each listener its own", listeners[other].first,
-                          ValueOf(listeners[other].first).source));
+              fmt::format("`{}` ({}) has that port; give each listener its own, or exactly the same "
+                          "address",
+                          listeners[other].first, ValueOf(listeners[other].first).source));
       }
     }
   }
