@@ -15,6 +15,7 @@
 #include "serve/config/address.h"
 #include "serve/config/properties.h"
 #include "serve/config/settings.h"
+#include "serve/config/tls_check.h"
 
 namespace serve {
 namespace {
@@ -330,83 +331,22 @@ class Reader {
     }
     PlaceSnapshots();
     for (const char* key : {"log_file", "access_log_file", "port_file", "key_file"}) CheckParent(key);
-    ShareListeners();
+    if (options.single_port) options.management = options.metrics = options.inference;
+    ShareClientCertificates(options);
     CheckListeners();
-    CheckTls();
+    CheckHttps();
     CheckTokens();
     CheckModelApi();
   }
 
-  /// What is served at one place asks for client certificates when one of its APIs does.
-  void ShareListeners() {
-    AppOptions& options = config_.options;
-    if (options.single_port) options.management = options.metrics = options.inference;
-    const auto share = [&](const ListenAddress& left, const ListenAddress& right, bool& of_left,
-                           bool& of_right) {
-      if (options.single_port || SameListener(left, right)) of_left = of_right = of_left || of_right;
-    };
-    ClientCertificates& asked = options.client_certificates;
-    for (int round = 0; round < 2; ++round) {  // twice: the last pair may tell the first one something
-      share(options.inference, options.management, asked.inference, asked.management);
-      share(options.management, options.metrics, asked.management, asked.metrics);
-      share(options.inference, options.metrics, asked.inference, asked.metrics);
+  void CheckHttps() {
+    const TlsFindings found = CheckTls(config_.options, ValueOf("client_certificates").source != "default");
+    for (const TlsFinding& error : found.errors) Wrong(error.key, error.text);
+    for (const TlsFinding& warning : found.warnings) {
+      config_.warnings.push_back(
+          fmt::format("{}: `{}`: {}", ValueOf(warning.key).source, warning.key, warning.text));
     }
-  }
-
-  void CheckTls() {
-    const AppOptions& options = config_.options;
-    const TlsOptions& tls = options.tls;
-    struct Part {
-      const char* key;
-      bool tls;
-      bool asks;
-    };
-    const Part parts[] = {
-        {"inference_address", options.inference.tls, options.client_certificates.inference},
-        {"management_address", options.management.tls, options.client_certificates.management},
-        {"metrics_address", options.metrics_listener && options.metrics.tls,
-         options.client_certificates.metrics}};
-    const Part* secret =
-        std::find_if(std::begin(parts), std::end(parts), [](const Part& one) { return one.tls; });
-    constexpr std::string_view kFiles[] = {"certificate_file", "private_key_file", "keystore",
-                                           "client_ca_file"};
-    if (secret == std::end(parts)) {
-      for (const std::string_view key : kFiles) {
-        const EffectiveValue& value = ValueOf(std::string(key));
-        if (value.value.empty()) continue;
-        config_.warnings.push_back(
-            fmt::format("{}: `{}` has no effect: no address begins with https://", value.source, key));
-      }
-      return;
-    }
-    for (const std::string_view key : kFiles) CheckFile(std::string(key));
-    if (tls.certificate_file.empty() != tls.private_key_file.empty()) {
-      const bool no_key = tls.private_key_file.empty();
-      Wrong(no_key ? "certificate_file" : "private_key_file",
-            fmt::format("it needs the other one, `{}`", no_key ? "private_key_file" : "certificate_file"));
-    } else if (tls.certificate_file.empty() && tls.keystore.empty()) {
-      Wrong(
-          secret->key,
-          "https needs a key: set `certificate_file` and `private_key_file` (PEM), or `keystore` (PKCS12). A "
-          "self-signed pair for a try: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 "
-          "-nodes "
-          "-days 90 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem "
-          "-out "
-          "certificate.pem");
-    }
-    if (tls.client_ca_file.empty() || ValueOf("client_certificates").source == "default") return;
-    for (const Part& part : parts) {
-      if (part.asks && !part.tls && !options.single_port) {
-        Wrong("client_certificates", fmt::format("`{}` does not begin with https://", part.key));
-      }
-    }
-  }
-
-  void CheckFile(const std::string& key) {
-    const EffectiveValue value = ValueOf(key);
-    std::error_code error;
-    if (value.value.empty() || fs::is_regular_file(value.value, error)) return;
-    Wrong(key, fs::exists(value.value, error) ? "this is no file" : "there is no such file");
+    for (const std::string& note : found.notes) config_.notes.push_back(note);
   }
 
   void PlaceSnapshots() {

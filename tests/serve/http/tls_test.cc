@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
@@ -157,6 +158,16 @@ TEST_P(TlsConnectionTest, OneThreadServesOthersBesideAClientThatAlwaysHasMore) {
   }
   stop = true;
   sender.join();
+}
+
+TEST_P(TlsConnectionTest, OneConnectionTooManyIsToldSo) {
+  limits_.max_connections = 1;
+  Start();
+  const auto first = Connect();
+  first->Send(Get("/ping"));
+  EXPECT_EQ(first->ReadBody(4), "pong");
+  const auto second = Connect();
+  EXPECT_THAT(second->Read(1 << 20), testing::HasSubstr("max_connections"));
 }
 
 TEST_P(TlsConnectionTest, TheListenerEndsWhileClientsAreInTheMiddle) {
