@@ -117,7 +117,10 @@ Status Server::OpenTls() {
   const bool wanted = options_.inference.tls || (options_.management_listener && options_.management.tls) ||
                       (options_.metrics_listener && options_.metrics.tls);
   if (!wanted) return {};
-  Result<std::unique_ptr<TlsKeys>> opened = TlsKeys::Open(options_.tls);
+  const auto expiry = [this](std::chrono::system_clock::time_point end) {
+    metrics_.tls_certificate_expires.Set(std::chrono::system_clock::to_time_t(end));
+  };
+  Result<std::unique_ptr<TlsKeys>> opened = TlsKeys::Open(options_.tls, expiry);
   if (!opened) return opened.error();
   tls_ = std::move(*opened);
   return {};

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -129,6 +130,9 @@ Status CheckIdentity(std::string_view setting, const std::string& path, TlsIdent
   const ASN1_TIME* begin = X509_get0_notBefore(identity.certificate.get());
   const ASN1_TIME* end = X509_get0_notAfter(identity.certificate.get());
   identity.valid_until = TimeText(end);
+  std::tm time{};
+  if (ASN1_TIME_to_tm(end, &time) == 1)
+    identity.expires = std::chrono::system_clock::from_time_t(timegm(&time));
   if (X509_cmp_current_time(end) < 0) {
     return Unusable(setting, path,
                     fmt::format("the certificate expired on {}; renew it", identity.valid_until));

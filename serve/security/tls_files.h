@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,7 +26,8 @@ struct TlsIdentity {
   PrivateKey key;
   Certificate certificate;
   std::vector<Certificate> chain;  // from its issuer on, as far as the file goes
-  std::string valid_until;         // for people
+  std::chrono::system_clock::time_point expires;
+  std::string valid_until;  // the same for people
 };
 
 /// Reads certificate_file and private_key_file when one of them is set, else keystore, and checks that the

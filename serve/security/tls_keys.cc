@@ -86,8 +86,8 @@ void WarnOfExpiry(const TlsIdentity& identity) {
 
 void FreeTlsSession::operator()(ssl_st* session) const { SSL_free(session); }
 
-Result<std::unique_ptr<TlsKeys>> TlsKeys::Open(TlsOptions options) {
-  std::unique_ptr<TlsKeys> keys(new TlsKeys(std::move(options)));
+Result<std::unique_ptr<TlsKeys>> TlsKeys::Open(TlsOptions options, Expiry expiry) {
+  std::unique_ptr<TlsKeys> keys(new TlsKeys(std::move(options), std::move(expiry)));
   // OpenSSL writes to sockets in a way that raises it when the client has gone.
   signal(SIGPIPE, SIG_IGN);
   // Before they are read: a change after that must not be taken for what was read.
@@ -124,6 +124,7 @@ Result<TlsKeys::Contexts> TlsKeys::Read() const {
   }
   LogInfo("The TLS certificate is valid until {}.", identity->valid_until);
   WarnOfExpiry(*identity);
+  if (expiry_) expiry_(identity->expires);
   return contexts;
 }
 

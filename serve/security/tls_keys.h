@@ -1,10 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "serve/base/status.h"
@@ -36,7 +39,10 @@ using TlsSession = std::unique_ptr<ssl_st, FreeTlsSession>;
 /// Threads:  NewSession from any thread; it takes one short lock.
 class TlsKeys {
  public:
-  static Result<std::unique_ptr<TlsKeys>> Open(TlsOptions options);
+  /// Is told when the certificate ends, each time one is read. From the opening thread, then from one of its
+  /// own.
+  using Expiry = std::function<void(std::chrono::system_clock::time_point)>;
+  static Result<std::unique_ptr<TlsKeys>> Open(TlsOptions options, Expiry expiry = {});
   ~TlsKeys();
   TlsKeys(const TlsKeys&) = delete;
   TlsKeys& operator=(const TlsKeys&) = delete;
@@ -53,12 +59,13 @@ class TlsKeys {
     Context verified;  // apart, so that a ticket of one is worth nothing at the other
   };
 
-  explicit TlsKeys(TlsOptions options) : options_(std::move(options)) {}
+  TlsKeys(TlsOptions options, Expiry expiry) : options_(std::move(options)), expiry_(std::move(expiry)) {}
   [[nodiscard]] Result<Contexts> Read() const;
   [[nodiscard]] std::vector<FileMark> Marks() const;
   void Watch(std::vector<FileMark> seen);
 
   const TlsOptions options_;
+  const Expiry expiry_;
   mutable std::mutex mutex_;  // guards everything below
   Contexts current_;
   bool stopping_ = false;

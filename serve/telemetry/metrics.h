@@ -146,6 +146,7 @@ class Metrics {
   Gauge connections;            // open, all listeners
   Counter connections_refused;  // over the limit
   Counter tls_handshake_failures;
+  Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
   Counter model_load_failures;
 
  private:

@@ -243,6 +243,7 @@ TEST(TlsReloadTest, NewConnectionsGetTheNewCertificateAndABrokenOneChangesNothin
   ServerProcess server(Https(old_keys, {"double.pt"}));
   WireConnection open(server.inference(), old_keys.Trust());
   EXPECT_EQ(open.Request("GET", "/ping").status, 200);
+  EXPECT_GT(server.Metric("flambeau_tls_certificate_expiry_timestamp_seconds"), 1e9);
   old_keys.Write("certificate.pem", "broken");
   EXPECT_TRUE(WaitUntil(
       [&] { return server.Log().find("the TLS certificate stays as it was") != std::string::npos; }));

@@ -74,6 +74,15 @@ TEST_F(TlsKeysTest, EcAndRsaPairsAreTaken) {
   }
 }
 
+TEST_F(TlsKeysTest, ItTellsWhenTheCertificateEnds) {
+  const auto before = std::chrono::system_clock::now();
+  std::chrono::system_clock::time_point end;
+  const auto keys = TlsKeys::Open(Pair(TestKey::Make({.ends_s = 10'000})), [&](auto told) { end = told; });
+  ASSERT_TRUE(keys) << keys.error().message;
+  EXPECT_GE(end, before + std::chrono::seconds(9'999));
+  EXPECT_LE(end, std::chrono::system_clock::now() + std::chrono::seconds(10'000));
+}
+
 TEST_F(TlsKeysTest, AChainIsShownWhole) {
   const TestKey root = TestKey::Make({.name = "root", .is_ca = true});
   const TestKey key = TestKey::Make({}, &root);
