@@ -33,8 +33,8 @@ struct ListenerTls {
 
 /// What the connections of one listener share.
 struct ListenerState {
-  ListenerState(Router table, HttpLimits bounds, Metrics& counters, ListenerTls secret)
-      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters), tls(secret) {}
+  ListenerState(Router table, HttpLimits bounds, Metrics& counters, ListenerTls speaks)
+      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters), tls(speaks) {}
 
   const Router router;
   const HttpLimits limits;
@@ -55,9 +55,8 @@ struct ListenerState {
 /// Timeouts: no timer of its own. It states a deadline for what it waits for, and the loop's sweep calls
 /// Expire().
 ///           Header or body overdue: 408; the request's own deadline: 504; idle, write, linger: closed.
-/// TLS:      the handshake is the connection's first phase, within header_timeout. A client that speaks plain
-/// HTTP
-///           is told so in plain HTTP.
+/// TLS:      the handshake comes first, within header_timeout. A client that speaks plain HTTP is told so in
+///           plain HTTP.
 /// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction
 /// counts
 ///           as gone: its request is cancelled.
