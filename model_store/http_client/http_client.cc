@@ -105,6 +105,16 @@ std::size_t ReceiveHeader(char* bytes, std::size_t size, std::size_t count, void
   return size * count;
 }
 
+void SetTls(CURL* handle, const HttpTls& tls) {
+  if (!tls.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, tls.ca_file.c_str());
+  if (!tls.verify) {
+    curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+  if (!tls.certificate.empty()) curl_easy_setopt(handle, CURLOPT_SSLCERT, tls.certificate.c_str());
+  if (!tls.key.empty()) curl_easy_setopt(handle, CURLOPT_SSLKEY, tls.key.c_str());
+}
+
 Status Failure(CURLcode code, const HttpCall& call, const Url& url, const Receiver& receiver,
                const char* detail) {
   const std::string_view reason = detail[0] != '\0' ? detail : curl_easy_strerror(code);
@@ -135,6 +145,12 @@ Status Failure(CURLcode code, const HttpCall& call, const Url& url, const Receiv
     case CURLE_PARTIAL_FILE:
       return status(Code::kInternal,
                     fmt::format("the connection broke before the answer was complete ({})", reason));
+    case CURLE_PEER_FAILED_VERIFICATION:
+      return status(
+          Code::kInternal,
+          fmt::format("the server's certificate is not trusted ({}); name the certificates to trust "
+                      "with --ca-file",
+                      reason));
     default:
       return status(Code::kInternal, reason);
   }
@@ -192,6 +208,7 @@ Result<HttpAnswer> CallHttp(const HttpCall& call) {
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(call.connect_timeout.count()));
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(call.timeout.count()));
+  SetTls(handle, call.tls);
   if (IsLoopback(url->host)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
   if (!call.body.empty() || call.method == "POST" || call.method == "PUT") {
     curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size()));

@@ -13,11 +13,20 @@ namespace serve {
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
+/// How a https:// server is known, and who we are to it.
+struct HttpTls {
+  std::string ca_file;      // PEM, instead of the system's; empty: the system's
+  bool verify = true;       // off: any server is believed
+  std::string certificate;  // PEM, for a server that asks clients for one
+  std::string key;          // PEM, of the certificate
+};
+
 struct HttpCall {
   std::string method = "GET";
   std::string url;  // http:// or https://
   HttpHeaders headers;
   std::string body;
+  HttpTls tls;
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{60'000};  // of the whole call
   std::size_t max_response_bytes = 64U << 20;
@@ -36,9 +45,9 @@ struct HttpAnswer {
 /// loopback. Any HTTP status is an answer, not an error.
 ///
 /// Errors: kInvalidArgument (URL, scheme), kUnavailable (no connection: refused, unknown host),
-/// kDeadlineExceeded, kPayloadTooLarge (answer above max_response_bytes), kInternal (connection broken, TLS).
-/// The text names the URL without user and password, what failed, and what to do. Threads: any; each call
-/// makes its own connection and blocks until it is answered.
+/// kDeadlineExceeded, kPayloadTooLarge (answer above max_response_bytes), kInternal (connection broken, TLS:
+/// unknown issuer, wrong name). The text names the URL without user and password, what failed, and what to
+/// do. Threads: any; each call makes its own connection and blocks until it is answered.
 Result<HttpAnswer> CallHttp(const HttpCall& call);
 
 /// Percent-encodes everything but letters, digits and `-._~`: for one path segment or query value.

@@ -15,8 +15,16 @@ namespace serve {
 struct ListenAddress {
   std::string host = "127.0.0.1";  // IP address or name; IPv6 without brackets
   std::uint16_t port = 0;          // 0: the kernel chooses
+  bool tls = false;                // https
 
   bool operator==(const ListenAddress&) const = default;
+};
+
+/// Which https listeners ask clients for a certificate, once there is a client_ca_file.
+struct ClientCertificates {
+  bool inference = true;
+  bool management = true;
+  bool metrics = false;  // they hold no secrets, and scrapers seldom have one
 };
 
 /// Everything that the program needs to run. serve/config fills it; the defaults that stand here and in the
@@ -25,6 +33,10 @@ struct AppOptions {
   ListenAddress inference{"127.0.0.1", 8080};
   ListenAddress management{"127.0.0.1", 8081};
   ListenAddress metrics{"127.0.0.1", 8082};
+  bool single_port = false;         // everything is served on `inference`; the others are equal to it
+  bool management_listener = true;  // off: the management API is not served at all
+  TlsOptions tls;                   // of the addresses that say so
+  ClientCertificates client_certificates;
   HttpLimits http;
   int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
   int management_threads = 2;  // they load models and wait for workers

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/config/address.h"
 #include "serve/http/api_description.h"
 #include "serve/http/routes.h"
 #include "serve/telemetry/cpu_quota.h"
@@ -85,6 +86,7 @@ Status Server::Start() {
   }
   LogPlan();
   models_.SetStarting(true);
+  if (Status status = OpenTls(); !status.ok()) return status;
   if (Status status = OpenTokens(); !status.ok()) return status;
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
@@ -105,45 +107,85 @@ Status Server::OpenTokens() {
   Result<std::unique_ptr<TokenAuthority>> opened = TokenAuthority::Open(options_.tokens);
   if (!opened) return opened.error();
   tokens_ = std::move(*opened);
-  LogInfo("Every call needs a token (Authorization: Bearer KEY), but for the metrics.{}",
-          tokens_->key_file().empty() ? "" : fmt::format(" Key file located at {}", tokens_->key_file()));
+  LogInfo(
+      "Every call needs a token (Authorization: Bearer KEY), but for the metrics on a port of their own.{}",
+      tokens_->key_file().empty() ? "" : fmt::format(" Key file located at {}", tokens_->key_file()));
   return {};
 }
 
-Status Server::OpenListeners() {
-  struct Wanted {
-    const ListenAddress& address;
-    std::string_view setting;
-    std::string_view what;
-    Router router;
-    std::unique_ptr<Listener>& listener;
+Status Server::OpenTls() {
+  const bool wanted = options_.inference.tls || (options_.management_listener && options_.management.tls) ||
+                      (options_.metrics_listener && options_.metrics.tls);
+  if (!wanted) return {};
+  const auto expiry = [this](std::chrono::system_clock::time_point end) {
+    metrics_.tls_certificate_expires.Set(std::chrono::system_clock::to_time_t(end));
   };
-  std::vector<Wanted> wanted;
-  wanted.push_back({options_.inference, "--inference-address", "Inference",
-                    WithDescription(InferenceRouter(inference_api_, options_.http), "Flambeau inference API",
-                                    inference_api_),
-                    inference_});
-  wanted.push_back({options_.management, "--management-address", "Management",
-                    WithDescription(ManagementRouter(management_api_, inference_api_, management_pool_),
-                                    "Flambeau management API", inference_api_),
+  Result<std::unique_ptr<TlsKeys>> opened = TlsKeys::Open(options_.tls, expiry);
+  if (!opened) return opened.error();
+  tls_ = std::move(*opened);
+  return {};
+}
+
+std::vector<Server::Api> Server::Apis() {
+  const ClientCertificates& asked = options_.client_certificates;
+  std::vector<Api> apis;
+  apis.push_back({options_.inference, "--inference-address", "Inference", "Flambeau inference API",
+                  asked.inference, InferenceRouter(inference_api_, options_.http), inference_});
+  if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kInference));
+  if (options_.management_listener) {
+    apis.push_back({options_.management, "--management-address", "Management", "Flambeau management API",
+                    asked.management, ManagementRouter(management_api_, inference_api_, management_pool_),
                     management_});
+    if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kManagement));
+  }
   if (options_.metrics_listener) {
-    wanted.push_back({options_.metrics, "--metrics-address", "Metrics",
-                      WithDescription(MetricsRouter(metrics_), "Flambeau metrics API", inference_api_),
-                      metrics_listener_});
+    apis.push_back({options_.metrics, "--metrics-address", "Metrics", "Flambeau metrics API", asked.metrics,
+                    MetricsRouter(metrics_), metrics_listener_});
   }
-  if (tokens_) {
-    wanted[0].router.Protect(TokenGuard(*tokens_, TokenScope::kInference), {"/", "/api-description"});
-    wanted[1].router.Protect(TokenGuard(*tokens_, TokenScope::kManagement), {"/", "/api-description"});
-    wanted[1].router.Add(TokenRouter(*tokens_, management_pool_));
+  return apis;
+}
+
+Status Server::OpenListeners() {
+  std::vector<std::vector<Api>> places;
+  for (Api& api : Apis()) {
+    const auto same = std::find_if(places.begin(), places.end(), [&](const std::vector<Api>& place) {
+      return options_.single_port || SameListener(place.front().address, api.address);
+    });
+    (same == places.end() ? places.emplace_back() : *same).push_back(std::move(api));
   }
-  for (Wanted& one : wanted) {
-    Result<std::unique_ptr<Listener>> opened =
-        Listener::Open(io_threads_, one.address.host, one.address.port, one.setting, std::move(one.router),
-                       options_.http, metrics_);
-    if (!opened) return opened.error();
-    one.listener = std::move(*opened);
-    LogInfo("{} API bind to: {}", one.what, one.listener->url());
+  for (std::vector<Api>& place : places) {
+    if (Status status = OpenListener(place); !status.ok()) return status;
+  }
+  return {};
+}
+
+Status Server::OpenListener(std::vector<Api>& apis) {
+  const bool shared = apis.size() > 1;
+  const Api& first = apis.front();
+  Router router;
+  bool has_management = false;
+  ListenerTls tls{first.address.tls ? tls_.get() : nullptr, false};
+  for (Api& api : apis) {
+    has_management = has_management || &api.listener == &management_;
+    tls.client_certificate =
+        tls.client_certificate || (api.client_certificate && !options_.tls.client_ca_file.empty());
+    router.Add(std::move(api.router));
+  }
+  if (shared && options_.metrics_listener) {
+    router.Add(MetricsRouter(metrics_));  // TorchServe has them here too, whatever else serves them
+    // Their own port is the operator's; this one is the clients'.
+    if (tokens_) router.Protect("/metrics", TokenGuard(*tokens_, TokenScope::kInference));
+  }
+  router = WithDescription(std::move(router), shared ? "Flambeau API" : first.title, inference_api_);
+  if (has_management && tokens_) router.Add(TokenRouter(*tokens_, management_pool_));
+  Result<std::unique_ptr<Listener>> opened =
+      Listener::Open(io_threads_, first.address.host, first.address.port, first.setting, std::move(router),
+                     options_.http, metrics_, tls);
+  if (!opened) return opened.error();
+  listeners_.push_back(std::move(*opened));
+  for (const Api& api : apis) {
+    api.listener = listeners_.back().get();
+    LogInfo("{} API bind to: {}", api.what, listeners_.back()->url());
   }
   return {};
 }
@@ -153,8 +195,9 @@ Status Server::WritePortFile() const {
   const std::string partial = fmt::format("{}.partial.{}", options_.port_file, getpid());
   {
     std::ofstream file(partial);
-    file << "inference=" << inference_port() << "\nmanagement=" << management_port() << "\n";
-    if (metrics_listener_) file << "metrics=" << metrics_port() << "\n";
+    file << "inference=" << inference_port() << "\n";
+    if (management_ != nullptr) file << "management=" << management_port() << "\n";
+    if (metrics_listener_ != nullptr) file << "metrics=" << metrics_port() << "\n";
     if (!file.flush()) return Internal(fmt::format("cannot write port_file {}", options_.port_file));
   }
   std::error_code error;
@@ -181,11 +224,9 @@ bool Server::Stop() {
   autoscaler_.reset();
   loader_.StopTuning();
   bool complete = true;
-  for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
-    if (listener != nullptr) listener->StopAccepting();
-  }
-  for (Listener* listener : {inference_.get(), management_.get(), metrics_listener_.get()}) {
-    if (listener != nullptr && !listener->Drain(deadline)) complete = false;
+  for (const auto& listener : listeners_) listener->StopAccepting();
+  for (const auto& listener : listeners_) {
+    if (!listener->Drain(deadline)) complete = false;
   }
   management_api_.StopSnapshots();
   models_.DrainAll(deadline);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/thread_pool.hpp>
@@ -18,6 +19,7 @@
 #include "serve/model/loader.h"
 #include "serve/model/served_models.h"
 #include "serve/runtime/runtime.h"
+#include "serve/security/tls_keys.h"
 #include "serve/security/tokens.h"
 #include "serve/telemetry/metrics.h"
 
@@ -50,13 +52,30 @@ class Server {
   /// For a process that ends without running destructors: removes what it would leave on the disk.
   void RemoveUnpackedFiles();
 
-  [[nodiscard]] int inference_port() const { return inference_->port(); }
-  [[nodiscard]] int management_port() const { return management_->port(); }
-  [[nodiscard]] int metrics_port() const { return metrics_listener_ ? metrics_listener_->port() : 0; }
+  /// Ports are equal where one listener serves several APIs; 0: the API is not served.
+  [[nodiscard]] int inference_port() const { return PortOf(inference_); }
+  [[nodiscard]] int management_port() const { return PortOf(management_); }
+  [[nodiscard]] int metrics_port() const { return PortOf(metrics_listener_); }
 
  private:
+  /// One API: where it is served, by what, and to whom.
+  struct Api {
+    const ListenAddress& address;
+    std::string_view setting;
+    std::string_view what;
+    std::string_view title;
+    bool client_certificate;
+    Router router;
+    Listener*& listener;
+  };
+
+  static int PortOf(const Listener* listener) { return listener == nullptr ? 0 : listener->port(); }
+  Status OpenTls();
   Status OpenTokens();
+  std::vector<Api> Apis();
   Status OpenListeners();
+  /// One listener for the APIs that are to be at the same place.
+  Status OpenListener(std::vector<Api>& apis);
   Status WritePortFile() const;
   void LogPlan() const;
 
@@ -66,14 +85,17 @@ class Server {
   ServedModels models_;
   std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;
+  std::unique_ptr<TlsKeys> tls_;            // none: no address is https
   std::unique_ptr<TokenAuthority> tokens_;  // none: nobody is asked for one
   InferenceApi inference_api_;
   ManagementApi management_api_;
   boost::asio::thread_pool management_pool_;
   IoThreads io_threads_;
-  std::unique_ptr<Listener> inference_;
-  std::unique_ptr<Listener> management_;
-  std::unique_ptr<Listener> metrics_listener_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  // Who serves what; several may be the same, null: nobody.
+  Listener* inference_ = nullptr;
+  Listener* management_ = nullptr;
+  Listener* metrics_listener_ = nullptr;
 };
 
 /// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one

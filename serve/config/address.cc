@@ -28,17 +28,19 @@ std::string Canonical(const std::string& host) { return host == "localhost" ? "1
 
 }  // namespace
 
-Result<ListenAddress> ParseListenAddress(std::string_view text, std::uint16_t default_port) {
-  constexpr std::string_view kAllowed = "http://HOST:PORT, e.g. http://127.0.0.1:8080";
-  if (StartsWith(text, "https://")) return InvalidArgument("http://HOST:PORT: this version serves no TLS");
+Result<ListenAddress> ParseListenAddress(std::string_view text, std::uint16_t http_port,
+                                         std::uint16_t https_port) {
+  constexpr std::string_view kAllowed = "http://HOST:PORT or https://HOST:PORT, e.g. http://127.0.0.1:8080";
   if (StartsWith(text, "unix:"))
     return InvalidArgument("http://HOST:PORT: this version serves no Unix sockets");
-  if (!StartsWith(text, "http://")) return InvalidArgument(std::string(kAllowed));
-  std::string_view rest = text.substr(7);
+  const bool tls = StartsWith(text, "https://");
+  if (!tls && !StartsWith(text, "http://")) return InvalidArgument(std::string(kAllowed));
+  std::string_view rest = text.substr(tls ? 8 : 7);
   if (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
 
   ListenAddress address;
-  address.port = default_port;
+  address.tls = tls;
+  address.port = tls ? https_port : http_port;
   const bool ipv6 = !rest.empty() && rest.front() == '[';
   const std::size_t host_end = ipv6 ? rest.find(']') : std::min(rest.find(':'), rest.size());
   if (host_end == std::string_view::npos) return InvalidArgument("a ']' after the IPv6 address");
@@ -69,10 +71,16 @@ bool Collide(const ListenAddress& left, const ListenAddress& right) {
   return IsWildcard(left.host) || IsWildcard(right.host) || Canonical(left.host) == Canonical(right.host);
 }
 
+bool SameListener(const ListenAddress& left, const ListenAddress& right) {
+  return left.port != 0 && left.port == right.port && left.tls == right.tls &&
+         Canonical(left.host) == Canonical(right.host);
+}
+
 std::string AddressText(const ListenAddress& address) {
+  const char* scheme = address.tls ? "https" : "http";
   const bool ipv6 = address.host.find(':') != std::string::npos;
-  return ipv6 ? fmt::format("http://[{}]:{}", address.host, address.port)
-              : fmt::format("http://{}:{}", address.host, address.port);
+  return ipv6 ? fmt::format("{}://[{}]:{}", scheme, address.host, address.port)
+              : fmt::format("{}://{}:{}", scheme, address.host, address.port);
 }
 
 }  // namespace serve

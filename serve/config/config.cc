@@ -15,6 +15,7 @@
 #include "serve/config/address.h"
 #include "serve/config/properties.h"
 #include "serve/config/settings.h"
+#include "serve/config/tls_check.h"
 
 namespace serve {
 namespace {
@@ -306,7 +307,8 @@ class Reader {
                                                setting.key, value.value, allowed));
         }
       }
-      config_.values.push_back({setting.key, value.value, value.source});
+      const bool hidden = setting.is_secret && is_given;
+      config_.values.push_back({setting.key, hidden ? "(hidden)" : value.value, value.source});
     }
   }
 
@@ -329,9 +331,22 @@ class Reader {
     }
     PlaceSnapshots();
     for (const char* key : {"log_file", "access_log_file", "port_file", "key_file"}) CheckParent(key);
+    if (options.single_port) options.management = options.metrics = options.inference;
+    ShareClientCertificates(options);
     CheckListeners();
+    CheckHttps();
     CheckTokens();
     CheckModelApi();
+  }
+
+  void CheckHttps() {
+    const TlsFindings found = CheckTls(config_.options, ValueOf("client_certificates").source != "default");
+    for (const TlsFinding& error : found.errors) Wrong(error.key, error.text);
+    for (const TlsFinding& warning : found.warnings) {
+      config_.warnings.push_back(
+          fmt::format("{}: `{}`: {}", ValueOf(warning.key).source, warning.key, warning.text));
+    }
+    for (const std::string& note : found.notes) config_.notes.push_back(note);
   }
 
   void PlaceSnapshots() {
@@ -354,7 +369,15 @@ class Reader {
     if (ValueOf("disable_token_authorization").value == "auto") {
       tokens.enabled = !tokens.key_file.empty() || !tokens.token_file.empty();
     }
-    if (tokens.enabled || IsLoopback(options.management) || refused_.count("management_address") > 0) return;
+    if (refused_.count("management_address") > 0 || ManagementIsProtected()) return;
+    if (options.single_port && !options.insecure) {
+      options.management_listener = false;
+      config_.notes.push_back(
+          "the management API is not served: with `single_port` it is where the predictions are, so it needs "
+          "tokens (`token_file`, `key_file`), client certificates or `insecure=true`");
+      return;
+    }
+    if (IsLoopback(options.management)) return;
     if (options.insecure) {
       config_.warnings.push_back(
           fmt::format("everybody who reaches the management address {} can change what is "
@@ -364,7 +387,15 @@ class Reader {
     }
     Wrong("management_address",
           "others than this machine would reach it, and it asks for no token; set `token_file` or "
-          "`disable_token_authorization=false`, or keep it on loopback, or say `insecure=true`");
+          "`disable_token_authorization=false`, or keep it on loopback, or ask clients for certificates "
+          "(https, `client_ca_file`), or say `insecure=true`");
+  }
+
+  /// Nobody reaches it without a token or a certificate.
+  [[nodiscard]] bool ManagementIsProtected() const {
+    const AppOptions& options = config_.options;
+    return options.tokens.enabled || (options.management.tls && !options.tls.client_ca_file.empty() &&
+                                      options.client_certificates.management);
   }
 
   void CheckModelApi() {
@@ -372,7 +403,7 @@ class Reader {
     if (refused_.count("management_address") + refused_.count("enable_model_api") > 0) return;
     // `auto` has been read as true.
     if (ValueOf("enable_model_api").value == "auto" && !IsLoopback(options.management) &&
-        !options.tokens.enabled) {
+        !ManagementIsProtected() && options.management_listener) {
       options.management_api.allow_model_api = false;
       config_.notes.push_back(fmt::format(
           "registering and removing models is off because the management address {} is not loopback; "
@@ -395,16 +426,21 @@ class Reader {
 
   void CheckListeners() {
     const AppOptions& options = config_.options;
+    if (options.single_port) return;
     std::vector<std::pair<std::string, ListenAddress>> listeners = {
         {"inference_address", options.inference}, {"management_address", options.management}};
     if (options.metrics_listener) listeners.emplace_back("metrics_address", options.metrics);
     for (std::size_t i = 0; i < listeners.size(); ++i) {
       for (std::size_t other = 0; other < i; ++other) {
         if (refused_.count(listeners[i].first) + refused_.count(listeners[other].first) > 0) continue;
-        if (!Collide(listeners[other].second, listeners[i].second)) continue;
+        if (!Collide(listeners[other].second, listeners[i].second) ||
+            SameListener(listeners[other].second, listeners[i].second)) {
+          continue;  // exactly the same: one listener serves both
+        }
         Wrong(listeners[i].first,
-              fmt::format("`{}` ({}) has that port; give each listener its own", listeners[other].first,
-                          ValueOf(listeners[other].first).source));
+              fmt::format("`{}` ({}) has that port; give each listener its own, or exactly the same "
+                          "address",
+                          listeners[other].first, ValueOf(listeners[other].first).source));
       }
     }
   }

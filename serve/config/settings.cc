@@ -125,10 +125,16 @@ Setting Choice(const Row& row, std::vector<std::string> choices,
   return setting;
 }
 
-Setting Address(const Row& row, std::uint16_t default_port, ListenAddress AppOptions::*member) {
+/// The ports are TorchServe's, for a URL that names none.
+struct DefaultPorts {
+  std::uint16_t http;
+  std::uint16_t https;
+};
+
+Setting Address(const Row& row, DefaultPorts ports, ListenAddress AppOptions::*member) {
   Setting setting = Begin(row, "URL");
-  setting.apply = [default_port, member](std::string_view text, AppOptions& options) -> std::string {
-    Result<ListenAddress> address = ParseListenAddress(text, default_port);
+  setting.apply = [ports, member](std::string_view text, AppOptions& options) -> std::string {
+    Result<ListenAddress> address = ParseListenAddress(text, ports.http, ports.https);
     if (!address) return address.error().message;
     options.*member = std::move(*address);
     return {};
@@ -187,6 +193,37 @@ Setting Minutes(const Row& row) {
   return setting;
 }
 
+/// inference, management and metrics, with commas between them.
+Setting Listeners(const Row& row) {
+  Setting setting = Begin(row, "LIST");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    ClientCertificates chosen{false, false, false};
+    while (!text.empty()) {
+      const std::string one = Lower(text.substr(0, text.find(',')));
+      text.remove_prefix(std::min(one.size() + 1, text.size()));
+      bool* which = one == "inference"    ? &chosen.inference
+                    : one == "management" ? &chosen.management
+                    : one == "metrics"    ? &chosen.metrics
+                                          : nullptr;
+      if (which == nullptr) return "inference, management and metrics, with commas between them";
+      *which = true;
+    }
+    options.client_certificates = chosen;
+    return {};
+  };
+  return setting;
+}
+
+Setting KeystoreType(const Row& row) {
+  Setting setting = Begin(row, "PKCS12");
+  setting.apply = [](std::string_view text, AppOptions&) -> std::string {
+    if (const std::string type = Lower(text); type == "pkcs12" || type == "p12") return {};
+    return "PKCS12; `keytool -importkeystore -srckeystore OLD -destkeystore NEW.p12 -deststoretype PKCS12` "
+           "converts a JKS store";
+  };
+  return setting;
+}
+
 Setting ModelsSetting(const Row& row) {
   Setting setting = Begin(row, "JSON");
   setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
@@ -199,6 +236,7 @@ Setting ModelsSetting(const Row& row) {
 }
 
 constexpr std::string_view kAddresses = "Addresses";
+constexpr std::string_view kTls = "TLS, for addresses that begin with https://";
 constexpr std::string_view kTokens = "Tokens";
 constexpr std::string_view kModels = "Models";
 constexpr std::string_view kBatching =
@@ -219,16 +257,45 @@ std::vector<Setting> MakeSettings() {
       Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
                "Where predictions are served. Port 0: any free one. $PORT moves it to 0.0.0.0:$PORT "
                "unless the flag is given."},
-              80, &AppOptions::inference));
+              {80, 443}, &AppOptions::inference));
   rows.push_back(Address({"management_address", kAddresses, "http://127.0.0.1:8081",
                           "Where models are registered, scaled and removed. Keep it away from clients."},
-                         8081, &AppOptions::management));
+                         {8081, 8444}, &AppOptions::management));
   rows.push_back(
-      Address({"metrics_address", kAddresses, "http://127.0.0.1:8082", "Where /metrics is served."}, 8082,
-              &AppOptions::metrics));
+      Address({"metrics_address", kAddresses, "http://127.0.0.1:8082", "Where /metrics is served."},
+              {8082, 8445}, &AppOptions::metrics));
+  rows.push_back(Boolean({"single_port", kAddresses, "false",
+                          "Whether the inference address serves everything: predictions, metrics, and the "
+                          "management API when it asks for tokens or insecure=true."},
+                         [](AppOptions& o, bool on) { o.single_port = on; }));
   rows.push_back(Text(
       {"port_file", kAddresses, "", "The addresses are written to this file once all listeners are open."},
       "FILE", [](AppOptions& o, std::string_view text) { o.port_file = text; }));
+
+  const auto tls_file = [](const Row& row, std::string TlsOptions::*member) {
+    return Text(row, "FILE", [member](AppOptions& o, std::string_view text) { o.tls.*member = text; });
+  };
+  rows.push_back(tls_file({"certificate_file", kTls, "",
+                           "Certificate in PEM form, then those of its issuers. Read again when it changes."},
+                          &TlsOptions::certificate_file));
+  rows.push_back(
+      tls_file({"private_key_file", kTls, "", "Its key in PEM form, RSA or EC, without a passphrase."},
+               &TlsOptions::private_key_file));
+  rows.push_back(
+      tls_file({"keystore", kTls, "", "Key and certificate in one PKCS12 file, instead of the two."},
+               &TlsOptions::keystore));
+  rows.push_back(Text({"keystore_pass", kTls, "changeit", "Its password; better given by the environment."},
+                      "TEXT", [](AppOptions& o, std::string_view text) { o.tls.keystore_pass = text; }));
+  rows.back().is_secret = true;
+  rows.push_back(KeystoreType({"keystore_type", kTls, "PKCS12", "Its form; JKS must be converted."}));
+  rows.push_back(Choice({"tls_min_version", kTls, "1.2", "The oldest version of TLS that is spoken."},
+                        {"1.2", "1.3"},
+                        [](AppOptions& o, std::size_t choice) { o.tls.only_tls_1_3 = choice == 1; }));
+  rows.push_back(tls_file({"client_ca_file", kTls, "",
+                           "Certificates in PEM form; clients must show one that was issued by one of them."},
+                          &TlsOptions::client_ca_file));
+  rows.push_back(Listeners({"client_certificates", kTls, "inference,management",
+                            "Which of the https addresses ask for it: inference, management, metrics."}));
 
   rows.push_back(Choice({"disable_token_authorization", kTokens, "auto",
                          "false: every call needs a token (Authorization: Bearer KEY), but for the metrics. "

@@ -18,6 +18,7 @@ struct Setting {
   std::string default_text;  // empty: nothing is set
   std::string help;
   bool is_boolean = false;  // its flag may stand without a value
+  bool is_secret = false;   // its value is never shown
   /// Sets it. Answers what is allowed when `text` is not, else an empty text.
   std::function<std::string(std::string_view text, AppOptions& options)> apply;
 };

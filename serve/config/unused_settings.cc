@@ -6,7 +6,6 @@
 namespace serve {
 namespace {
 
-constexpr std::string_view kNoTls = "this version serves no TLS; put a proxy in front";
 constexpr std::string_view kNoGrpc = "this version serves no gRPC";
 constexpr std::string_view kNoPython = "models run without Python";
 constexpr std::string_view kNoGpu = "this version computes on CPUs";
@@ -25,11 +24,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"grpc_management_max_connection_age_ms", "", kNoGrpc},
       {"grpc_management_max_connection_age_grace_ms", "", kNoGrpc},
       {"enable_grpc_ssl", "false", kNoGrpc},
-      {"keystore", "", kNoTls},
-      {"keystore_pass", "", kNoTls},
-      {"keystore_type", "", kNoTls},
-      {"private_key_file", "", kNoTls},
-      {"certificate_file", "", kNoTls},
       {"max_response_size", "", "answers have no limit"},
       {"workflow_store", "", "this version has no workflows"},
       {"use_env_allowed_urls", "true", "the environment always overrides the file"},

@@ -10,8 +10,8 @@ namespace serve {
 
 /// The routes with `OPTIONS /` and `GET /api-description` added, which answer an OpenAPI 3.0 document made of
 /// the table itself and of api_operations.cc; where the table has /predictions/{model} or /models/{model},
-/// OPTIONS on them answers the same for one model. Call it last: routes that are added later are not in the
-/// document.
+/// OPTIONS on them answers the same for one model, to those whom their other methods answer. Call it last:
+/// routes that are added later are not in the document.
 ///
 /// `title`: "Flambeau inference API". `api` is borrowed and outlives the listener.
 Router WithDescription(Router router, std::string_view title, const InferenceApi& api);

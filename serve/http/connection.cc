@@ -41,7 +41,7 @@ std::array<asio::const_buffer, 2> Pieces(const std::string& head, std::string_vi
 
 Connection::Connection(Socket socket, const Endpoint& peer, IoLoop& loop,
                        std::shared_ptr<ListenerState> listener, bool refused)
-    : socket_(std::move(socket)),
+    : stream_(std::move(socket)),
       loop_(loop),
       listener_(std::move(listener)),
       limits_(listener_->limits),
@@ -68,14 +68,16 @@ Connection::Awaitable<void> Connection::Run(std::shared_ptr<Connection> self) {
   };
   const Membership membership(*self);
   boost::system::error_code ignored;
-  self->socket_.non_blocking(true, ignored);
+  self->stream_.socket().non_blocking(true, ignored);
   co_await self->Serve();
-  self->socket_.close(ignored);
+  self->stream_.EndTls();
+  self->stream_.socket().close(ignored);
 }
 
 Connection::Awaitable<void> Connection::Serve() {
   deadline_ = SteadyClock::now() + limits_.idle_timeout;
   bool more = true;
+  if (listener_->tls.keys != nullptr) more = co_await Handshake();
   while (more && !closing_) {
     Got got = Got::kRefusal;
     if (refused_) {
@@ -192,7 +194,7 @@ bool Connection::SerializeAndTryWrite() {
   // Most answers fit into the socket's buffer: then this call is all, without a round through the io_context.
   boost::system::error_code error;
   const auto pieces = Pieces(out_, reply_.body, 0);
-  written_ = socket_.write_some(pieces, error);
+  written_ = stream_.TryWrite(pieces, error);
   if (error && error != asio::error::would_block && error != asio::error::try_again) broken_ = true;
   listener_->metrics.CountHttp(reply_.status);
   return !close && !broken_;
@@ -202,22 +204,23 @@ Connection::Awaitable<bool> Connection::WriteRest() {
   SetPhase(Phase::kWrite, SteadyClock::now() + limits_.write_timeout);
   const auto rest = Pieces(out_, reply_.body, written_);
   boost::system::error_code error;
-  auto token = asio::redirect_error(kAwait, error);
-  co_await asio::async_write(socket_, rest, token);
+  co_await stream_.WriteAll(rest, error);
   co_return !error && !closing_;
 }
 
 /// Closing with unread bytes would send a reset, which can destroy the answer before the client has read it.
 Connection::Awaitable<void> Connection::Linger() {
   boost::system::error_code error;
-  socket_.shutdown(Socket::shutdown_send, error);
+  Socket& socket = stream_.socket();
+  stream_.EndTls();  // what the client still sends need not be understood
+  socket.shutdown(Socket::shutdown_send, error);
   SetPhase(Phase::kLinger, SteadyClock::now() + limits_.linger_timeout);
   buffer_.consume(buffer_.size());
   std::size_t left = kLingerBytes;
   while (!error && !closing_ && !overdue_ && left > 0) {
     const asio::mutable_buffer room = buffer_.prepare(kReadAhead);
     auto token = asio::redirect_error(kAwait, error);
-    const std::size_t read = co_await socket_.async_read_some(room, token);
+    const std::size_t read = co_await socket.async_read_some(room, token);
     left -= std::min(left, read);
   }
 }
@@ -252,14 +255,15 @@ void Connection::SetPhase(Phase phase, TimePoint deadline) {
 void Connection::Expire() {
   if (deadline_ > SteadyClock::now()) return;  // something woke it since the sweep looked
   overdue_ = true;
-  deadline_ = TimePoint::max();
   if (phase_ == Phase::kWaiting) {
     wake_ = Wake::kDeadline;
     Resume();
     return;
   }
+  // The deadline stays: what was complete already, and only not handled yet, cannot be cancelled; the next
+  // sweep comes back for what follows it.
   boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  stream_.socket().cancel(ignored);
 }
 
 void Connection::ClientGone() {
@@ -275,12 +279,13 @@ void Connection::Close() {
     return;
   }
   boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  stream_.socket().cancel(ignored);
+  stream_.socket().shutdown(Socket::shutdown_both, ignored);  // also ends what is begun after this
 }
 
 void Connection::CloseIfIdle() {
   boost::system::error_code ignored;
-  if (phase_ == Phase::kIdle && socket_.available(ignored) == 0) socket_.cancel(ignored);
+  if (phase_ == Phase::kIdle && !stream_.HasInput()) stream_.socket().cancel(ignored);
 }
 
 }  // namespace serve

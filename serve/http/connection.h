@@ -9,8 +9,6 @@
 #include <optional>
 #include <string>
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 
 #include "serve/base/unique_function.h"
@@ -21,19 +19,28 @@
 #include "serve/http/reply_finisher.h"
 #include "serve/http/reply_sender.h"
 #include "serve/http/router.h"
+#include "serve/http/stream.h"
+#include "serve/security/tls_keys.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
 
+/// Whether and how a listener speaks TLS.
+struct ListenerTls {
+  const TlsKeys* keys = nullptr;    // null: plain HTTP
+  bool client_certificate = false;  // clients must show one
+};
+
 /// What the connections of one listener share.
 struct ListenerState {
-  ListenerState(Router table, HttpLimits bounds, Metrics& counters)
-      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters) {}
+  ListenerState(Router table, HttpLimits bounds, Metrics& counters, ListenerTls speaks)
+      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters), tls(speaks) {}
 
   const Router router;
   const HttpLimits limits;
   const ReplyFinisher finisher;
-  Metrics& metrics;  // the application's
+  Metrics& metrics;       // the application's
+  const ListenerTls tls;  // the application's keys
 
   std::atomic<bool> draining{false};
   std::atomic<std::size_t> open{0};     // connections that are served
@@ -48,6 +55,8 @@ struct ListenerState {
 /// Timeouts: no timer of its own. It states a deadline for what it waits for, and the loop's sweep calls
 /// Expire().
 ///           Header or body overdue: 408; the request's own deadline: 504; idle, write, linger: closed.
+/// TLS:      the handshake comes first, within header_timeout. A client that speaks plain HTTP is told so in
+///           plain HTTP.
 /// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction
 /// counts
 ///           as gone: its request is cancelled.
@@ -58,7 +67,7 @@ struct ListenerState {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Executor = IoLoop::Executor;
-  using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Executor>;
+  using Socket = Stream::Socket;
   using Endpoint = boost::asio::ip::tcp::endpoint;
   template <class T>
   using Awaitable = boost::asio::awaitable<T, Executor>;
@@ -74,7 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // What the loop asks and does.
   [[nodiscard]] TimePoint deadline() const { return deadline_; }
   [[nodiscard]] bool waits_for_answer() const { return phase_ == Phase::kWaiting; }
-  [[nodiscard]] int native_handle() { return socket_.native_handle(); }
+  [[nodiscard]] int native_handle() { return stream_.socket().native_handle(); }
   [[nodiscard]] const ListenerState* listener() const { return listener_.get(); }
   void Expire();      // the deadline has passed
   void ClientGone();  // while waiting for an answer
@@ -84,11 +93,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t place = 0;  // in the loop's list
 
  private:
-  enum class Phase : std::uint8_t { kIdle, kHeader, kBody, kWaiting, kWrite, kLinger };
+  enum class Phase : std::uint8_t { kIdle, kHandshake, kHeader, kBody, kWaiting, kWrite, kLinger };
   enum class Got : std::uint8_t { kRequest, kRefusal, kNothing };
   enum class Wake : std::uint8_t { kAnswered, kDeadline, kGone };
 
   Awaitable<void> Serve();
+  Awaitable<bool> Handshake();
   Awaitable<Got> ReadHead();
   Awaitable<Got> ReadBody();
   Awaitable<Got> ReadChunked();
@@ -111,7 +121,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Got Overdue(std::string_view what, std::chrono::milliseconds limit, std::string_view setting);
   boost::asio::mutable_buffer RoomToRead();
 
-  Socket socket_;
+  Stream stream_;
   IoLoop& loop_;
   const std::shared_ptr<ListenerState> listener_;
   const HttpLimits& limits_;
@@ -122,6 +132,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   TimePoint deadline_ = TimePoint::max();
   bool overdue_ = false;
   bool closing_ = false;
+  bool plain_on_tls_ = false;  // the client speaks plain HTTP where TLS is spoken
 
   boost::beast::flat_buffer buffer_;  // what was read and not used yet
   std::size_t scanned_ = 0;           // of buffer_, without the end of a header

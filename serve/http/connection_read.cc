@@ -1,17 +1,13 @@
 // The reading half of a connection: header, body, and what is wrong with them.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+#include "serve/base/log.h"
 #include "serve/http/connection.h"
 
 namespace serve {
@@ -19,11 +15,49 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr asio::use_awaitable_t<IoLoop::Executor> kAwait;
 constexpr std::size_t kReadAhead = 4096;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
+/// In the form of every error, and with TorchServe's `status`.
+HttpReply OnlyHttps() {
+  constexpr std::string_view kText = "this listener speaks HTTPS only; use https:// in the URL";
+  HttpReply reply = ErrorReply(403, "HttpsRequiredException", kText);
+  reply.body.insert(reply.body.size() - 3, fmt::format(",\n  \"status\": \"{}\"", kText));
+  return reply;
+}
+
 }  // namespace
+
+/// False: there is no connection to serve.
+Connection::Awaitable<bool> Connection::Handshake() {
+  const TimePoint end = SteadyClock::now() + limits_.header_timeout;
+  SetPhase(Phase::kIdle, end);
+  boost::system::error_code error;
+  const int first = co_await stream_.Peek(error);
+  if (first < 0 || closing_) co_return false;  // a load balancer that only looks whether the port is open
+  SetPhase(Phase::kHandshake, end);
+  if (first != Stream::kTlsHandshake) {
+    listener_->metrics.tls_handshake_failures.Add();
+    plain_on_tls_ = true;
+    co_return true;
+  }
+  const int socket = stream_.socket().native_handle();
+  TlsSession session = listener_->tls.keys->NewSession(socket, listener_->tls.client_certificate);
+  if (session == nullptr) {
+    LogError("no TLS for {}: there is no memory", peer_);
+    co_return false;
+  }
+  co_await stream_.StartTls(std::move(session), error);
+  if (!error && !closing_) {
+    SetPhase(Phase::kIdle, SteadyClock::now() + limits_.idle_timeout);
+    co_return true;
+  }
+  listener_->metrics.tls_handshake_failures.Add();
+  LogDebug("the TLS handshake with {} failed: {}", peer_,
+           overdue_ ? "it took too long (header_timeout_ms)" : stream_.tls_failure());
+  if (!overdue_ && !closing_) co_await Linger();  // the client reads the alert, not a reset
+  co_return false;
+}
 
 asio::mutable_buffer Connection::RoomToRead() {
   // The buffer starts at one page and grows only for headers that need it.
@@ -53,7 +87,8 @@ Connection::Awaitable<Connection::Got> Connection::ReadHead() {
       buffer_.consume(2);  // some clients send an empty line after a body; RFC 9112 2.2
     }
     if (buffer_.size() > 0) {
-      if (*static_cast<const unsigned char*>(buffer_.data().data()) == 0x16) {
+      if (plain_on_tls_) co_return Refuse(OnlyHttps());
+      if (*static_cast<const unsigned char*>(buffer_.data().data()) == Stream::kTlsHandshake) {
         co_return Refuse(
             ErrorReply(InvalidArgument("this listener speaks plain HTTP; the client started TLS")));
       }
@@ -69,12 +104,11 @@ Connection::Awaitable<Connection::Got> Connection::ReadHead() {
         SetPhase(Phase::kHeader, SteadyClock::now() + limits_.header_timeout);
         fresh = false;
       }
-    } else if (listener_->draining.load(std::memory_order_relaxed) && socket_.available(error) == 0) {
+    } else if (listener_->draining.load(std::memory_order_relaxed) && !stream_.HasInput()) {
       co_return Got::kNothing;
     }
     const asio::mutable_buffer room = RoomToRead();
-    auto token = asio::redirect_error(kAwait, error);
-    const std::size_t read = co_await socket_.async_read_some(room, token);
+    const std::size_t read = co_await stream_.ReadSome(room, error);
     buffer_.commit(read);
     if (closing_) co_return Got::kNothing;
     if (error) {
@@ -159,12 +193,7 @@ Connection::Awaitable<Connection::Got> Connection::ReadBody() {
   // The rest goes straight to where it stays.
   const asio::mutable_buffer rest(request_.body.data() + have, length - have);
   boost::system::error_code error;
-  auto token = asio::redirect_error(kAwait, error);
-  // As much as the socket has: Asio by itself asks for 64 KB at a time.
-  const auto everything = [](const boost::system::error_code& failed, std::size_t) {
-    return failed ? 0 : std::numeric_limits<std::size_t>::max();
-  };
-  const std::size_t read = co_await asio::async_read(socket_, rest, everything, token);
+  const std::size_t read = co_await stream_.ReadAll(rest, error);
   bytes_in_ += have + read;
   if (closing_) co_return Got::kNothing;
   if (error) {
@@ -193,8 +222,7 @@ Connection::Awaitable<Connection::Got> Connection::ReadChunked() {
       }
     }
     const asio::mutable_buffer room = buffer_.prepare(16 * 1024);
-    auto token = asio::redirect_error(kAwait, error);
-    const std::size_t read = co_await socket_.async_read_some(room, token);
+    const std::size_t read = co_await stream_.ReadSome(room, error);
     buffer_.commit(read);
     if (closing_) co_return Got::kNothing;
     if (error) {
@@ -210,10 +238,9 @@ Connection::Awaitable<Connection::Got> Connection::ReadChunked() {
 }
 
 Connection::Awaitable<bool> Connection::SendContinue() {
-  const asio::const_buffer bytes = asio::buffer(kContinue);
+  const Stream::Pieces bytes{asio::buffer(kContinue), asio::const_buffer()};
   boost::system::error_code error;
-  auto token = asio::redirect_error(kAwait, error);
-  co_await asio::async_write(socket_, bytes, token);
+  co_await stream_.WriteAll(bytes, error);
   co_return !error && !closing_;
 }
 

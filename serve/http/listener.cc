@@ -34,16 +34,17 @@ void LogFailure(const std::exception_ptr& failure) {
 }  // namespace
 
 Listener::Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
-                   Metrics& metrics)
+                   Metrics& metrics, ListenerTls tls)
     : loops_(loops),
-      state_(std::make_shared<ListenerState>(std::move(router), limits, metrics)),
+      state_(std::make_shared<ListenerState>(std::move(router), limits, metrics, tls)),
       acceptor_(loops_[0]->context()),
       pause_(loops_[0]->context()) {}
 
 Result<std::unique_ptr<Listener>> Listener::Open(IoThreads& threads, std::string_view host,
                                                  std::uint16_t port, std::string_view setting, Router router,
-                                                 const HttpLimits& limits, Metrics& metrics) {
-  std::unique_ptr<Listener> listener(new Listener(threads.loops(), std::move(router), limits, metrics));
+                                                 const HttpLimits& limits, Metrics& metrics,
+                                                 ListenerTls tls) {
+  std::unique_ptr<Listener> listener(new Listener(threads.loops(), std::move(router), limits, metrics, tls));
   const Status bound = listener->Bind(host, port, setting);
   if (!bound.ok()) return bound;
   listener->Start();
@@ -54,7 +55,7 @@ Status Listener::Bind(std::string_view host, std::uint16_t port, std::string_vie
   const auto failed = [&](std::string_view reason) {
     const bool ipv6 = host.find(':') != std::string_view::npos;
     return Status{Code::kUnavailable,
-                  fmt::format("cannot listen on http://{}{}{}:{}: {}; choose another address with {}",
+                  fmt::format("cannot listen on {}://{}{}{}:{}: {}; choose another address with {}", scheme(),
                               ipv6 ? "[" : "", host, ipv6 ? "]" : "", port, reason, setting)};
   };
   boost::system::error_code error;
@@ -81,8 +82,8 @@ Status Listener::Bind(std::string_view host, std::uint16_t port, std::string_vie
 
 std::string Listener::url() const {
   const std::string host = endpoint_.address().to_string();
-  return endpoint_.address().is_v6() ? fmt::format("http://[{}]:{}", host, port())
-                                     : fmt::format("http://{}:{}", host, port());
+  return endpoint_.address().is_v6() ? fmt::format("{}://[{}]:{}", scheme(), host, port())
+                                     : fmt::format("{}://{}:{}", scheme(), host, port());
 }
 
 void Listener::Start() {

@@ -30,17 +30,18 @@ class Listener {
   /// `host`: an IP address (IPv6 without brackets) or a name; `port` 0: the system chooses. `setting` is
   /// where they come from (--inference-address): a message names it. `threads` and `metrics` are borrowed and
   /// outlive this, as does what the routes use. Errors: kUnavailable when it cannot be bound; names the
-  /// address and the reason.
+  /// address and the reason. `tls`: borrowed likewise.
   static Result<std::unique_ptr<Listener>> Open(IoThreads& threads, std::string_view host, std::uint16_t port,
                                                 std::string_view setting, Router router,
-                                                const HttpLimits& limits, Metrics& metrics);
+                                                const HttpLimits& limits, Metrics& metrics,
+                                                ListenerTls tls = {});
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
   /// The port that was bound: the system's choice when the address said 0.
   [[nodiscard]] std::uint16_t port() const { return endpoint_.port(); }
-  /// `http://127.0.0.1:8080`.
+  /// `http://127.0.0.1:8080`, `https://[::1]:8443`.
   [[nodiscard]] std::string url() const;
 
   void StopAccepting();
@@ -56,8 +57,9 @@ class Listener {
       boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor>;
 
   Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
-           Metrics& metrics);
+           Metrics& metrics, ListenerTls tls);
   Status Bind(std::string_view host, std::uint16_t port, std::string_view setting);
+  [[nodiscard]] const char* scheme() const { return state_->tls.keys == nullptr ? "http" : "https"; }
   void Start();
   Connection::Awaitable<void> Accept();
   void Admit(Connection::Socket socket, const Connection::Endpoint& peer, IoLoop& loop);

@@ -95,6 +95,9 @@ void Router::Insert(Method method, std::string pattern, RouteFunction answer, As
   for (std::size_t i = 0; i < segments.count; ++i) route.segments.emplace_back(segments.items[i]);
   route.has_tail = pattern.ends_with("...}");
   route.has_suffix = !pattern.ends_with('}') && pattern.find("}:") != std::string::npos;
+  const auto same = std::find_if(routes_.begin(), routes_.end(),
+                                 [&](const Route& known) { return known.pattern == route.pattern; });
+  if (same != routes_.end()) route.guard = same->guard;
   routes_.push_back(std::move(route));
 }
 
@@ -125,13 +128,25 @@ void Router::Blocking(Method method, std::string pattern, RouteFunction function
 }
 
 void Router::Add(Router other) {
-  for (Route& route : other.routes_) routes_.push_back(std::move(route));
+  for (Route& route : other.routes_) {
+    const bool there = std::any_of(routes_.begin(), routes_.end(), [&](const Route& known) {
+      return known.method == route.method && known.pattern == route.pattern;
+    });
+    if (!there) routes_.push_back(std::move(route));
+  }
 }
 
 void Router::Protect(RequestGuard guard, const std::vector<std::string_view>& open) {
   const auto shared = std::make_shared<const RequestGuard>(std::move(guard));
   for (Route& route : routes_) {
     if (std::find(open.begin(), open.end(), route.pattern) == open.end()) route.guard = shared;
+  }
+}
+
+void Router::Protect(std::string_view pattern, RequestGuard guard) {
+  const auto shared = std::make_shared<const RequestGuard>(std::move(guard));
+  for (Route& route : routes_) {
+    if (route.pattern == pattern) route.guard = shared;
   }
 }
 

@@ -40,11 +40,15 @@ class Router {
   /// The function may block: it runs on `pool`, which is borrowed and outlives the listener.
   void Blocking(Method method, std::string pattern, RouteFunction function, boost::asio::thread_pool& pool);
   void Async(Method method, std::string pattern, AsyncRouteFunction function);
-  /// Appends the routes of another table: a listener that serves several APIs.
+  /// Appends the routes of another table: a listener that serves several APIs. A method and pattern that is
+  /// there already stays what it is.
   void Add(Router other);
 
   /// Every route that is in the table now asks `guard` before it answers, but for the patterns `open`.
+  /// A route that is added later asks the guard of the first one with the same pattern, if there is one.
   void Protect(RequestGuard guard, const std::vector<std::string_view>& open = {});
+  /// The same for the routes of one pattern.
+  void Protect(std::string_view pattern, RequestGuard guard);
 
   struct Route {
     Method method;

@@ -15,4 +15,16 @@ struct TokenOptions {
   std::chrono::milliseconds reload_interval{1'000};  // how often token_file is looked at
 };
 
+/// Key and certificate of the listeners whose address begins with https://. All files are read again when one
+/// of them changes.
+struct TlsOptions {
+  std::string certificate_file;            // PEM: the server's certificate, then those that lead to the root
+  std::string private_key_file;            // PEM, RSA or EC, not encrypted
+  std::string keystore;                    // PKCS12, for when there are no PEM files
+  std::string keystore_pass = "changeit";  // TorchServe's default
+  std::string client_ca_file;  // PEM: who signs the certificates of clients; empty: none are asked for
+  bool only_tls_1_3 = false;
+  std::chrono::milliseconds reload_interval{1'000};  // how often the files are looked at
+};
+
 }  // namespace serve

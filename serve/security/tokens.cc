@@ -20,6 +20,7 @@
 #include <openssl/rand.h>
 
 #include "serve/base/log.h"
+#include "serve/security/file_mark.h"
 
 namespace serve {
 namespace {
@@ -64,23 +65,6 @@ std::optional<std::string_view> BearerKey(std::string_view authorization) {
 }
 
 }  // namespace
-
-/// What tells that a file is another one than before.
-struct TokenAuthority::FileMark {
-  timespec changed{};
-  off_t size = -1;
-  ino_t inode = 0;
-
-  static FileMark Of(const std::string& path) {
-    struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return {};
-    return {status.st_mtim, status.st_size, status.st_ino};
-  }
-  bool operator==(const FileMark& other) const {
-    return changed.tv_sec == other.changed.tv_sec && changed.tv_nsec == other.changed.tv_nsec &&
-           size == other.size && inode == other.inode;
-  }
-};
 
 TokenAuthority::Digest TokenAuthority::DigestOf(std::string_view text) {
   Digest digest{};

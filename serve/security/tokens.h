@@ -17,6 +17,7 @@
 
 namespace serve {
 
+struct FileMark;
 enum class TokenScope : std::uint8_t { kInference, kManagement };
 
 /// Checks the `Authorization: Bearer KEY` of requests.
@@ -63,7 +64,6 @@ class TokenAuthority {
   Status WriteKeyFile() const;
   Status ReadTokenFile();
   void PublishKeys();
-  struct FileMark;
   void Watch(FileMark seen);
 
   /// What Allows compares with.

@@ -296,6 +296,14 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                     static_cast<double>(connections.Value()));
   families.AddCounter("flambeau_connections_refused_total", "Connections over the limit.",
                       AsDouble(connections_refused));
+  families.AddCounter("flambeau_tls_handshake_failures_total",
+                      "Connections to a TLS listener that did not become one, plain HTTP among them.",
+                      AsDouble(tls_handshake_failures));
+  if (tls_certificate_expires.Value() != 0) {
+    families.AddGauge("flambeau_tls_certificate_expiry_timestamp_seconds",
+                      "When the certificate that new connections are shown expires.",
+                      static_cast<double>(tls_certificate_expires.Value()));
+  }
   families.AddGauge("flambeau_models_loaded", "Model versions that are registered.",
                     static_cast<double>(models.size()));
   families.AddCounter("flambeau_model_load_failures_total", "Model versions that could not be loaded.",

@@ -144,6 +144,8 @@ class Metrics {
   void CountHttp(int status) { http_[status / 100 < 6 ? static_cast<std::size_t>(status / 100) : 5].Add(); }
   Gauge connections;            // open, all listeners
   Counter connections_refused;  // over the limit
+  Counter tls_handshake_failures;
+  Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
   Counter model_load_failures;
 
  private:

@@ -9,9 +9,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 
 namespace serve::wire {
 namespace {
@@ -36,7 +40,60 @@ int Connect(int port) {
   return connected;
 }
 
+std::string TlsReason() {
+  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
+  return reason == nullptr ? "no reason" : reason;
+}
+
+/// A connection that is open although the server may still refuse it: TLS 1.3 tells a client afterwards.
+SSL* ConnectTls(int socket, const WireTls& options) {
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_load_verify_locations(context, options.ca_file.c_str(), nullptr);
+  SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
+  if (!options.certificate.empty()) {
+    SSL_CTX_use_certificate_file(context, options.certificate.c_str(), SSL_FILETYPE_PEM);
+    SSL_CTX_use_PrivateKey_file(context, options.key.c_str(), SSL_FILETYPE_PEM);
+  }
+  SSL_CTX_set_min_proto_version(context, options.version);
+  SSL_CTX_set_max_proto_version(context, options.version);
+  if (!options.ciphers.empty()) SSL_CTX_set_cipher_list(context, options.ciphers.c_str());
+  SSL* tls = SSL_new(context);
+  SSL_CTX_free(context);  // `tls` holds it
+  SSL_set_fd(tls, socket);
+  SSL_set1_host(tls, "localhost");
+  SSL_set_tlsext_host_name(tls, "localhost");
+  if (!options.protocol.empty()) {
+    const std::string wire = static_cast<char>(options.protocol.size()) + options.protocol;
+    SSL_set_alpn_protos(tls, reinterpret_cast<const unsigned char*>(wire.data()),
+                        static_cast<unsigned>(wire.size()));
+  }
+  ERR_clear_error();
+  if (SSL_connect(tls) == 1) return tls;
+  SSL_free(tls);
+  return nullptr;
+}
+
 }  // namespace
+
+void WireConnection::FreeTls::operator()(ssl_st* tls) const { SSL_free(tls); }
+
+WireConnection::WireConnection(int port, const WireTls& tls) : WireConnection(port) {
+  const timeval patience{std::chrono::seconds(kPatience).count(), 0};
+  setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  signal(SIGPIPE, SIG_IGN);
+  tls_.reset(ConnectTls(socket_, tls));
+  if (tls_ == nullptr) throw std::runtime_error("TLS: " + TlsReason());
+}
+
+std::string WireConnection::TlsVersion() const { return SSL_get_version(tls_.get()); }
+
+std::string WireConnection::TlsProtocol() const {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(tls_.get(), &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
+}
 
 std::string HttpResponse::Header(const std::string& name) const {
   const auto found = headers.find(name);
@@ -72,9 +129,13 @@ void WireConnection::Close() {
   socket_ = -1;
 }
 
-void WireConnection::HalfClose() { shutdown(socket_, SHUT_WR); }
+void WireConnection::HalfClose() {
+  if (tls_ != nullptr) SSL_shutdown(tls_.get());
+  shutdown(socket_, SHUT_WR);
+}
 
 bool WireConnection::Send(std::string_view bytes) {
+  if (tls_ != nullptr) return SSL_write(tls_.get(), bytes.data(), static_cast<int>(bytes.size())) > 0;
   while (!bytes.empty()) {
     const ssize_t sent = send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
@@ -85,6 +146,16 @@ bool WireConnection::Send(std::string_view bytes) {
 }
 
 bool WireConnection::Fill() {
+  if (tls_ != nullptr) {
+    char plain[16384];
+    ERR_clear_error();
+    const int got = SSL_read(tls_.get(), plain, sizeof(plain));
+    if (got > 0) buffer_.append(plain, static_cast<std::size_t>(got));
+    if (got <= 0 && SSL_get_error(tls_.get(), got) != SSL_ERROR_ZERO_RETURN) {
+      throw std::runtime_error("TLS: " + TlsReason());
+    }
+    return got > 0;
+  }
   pollfd ready{socket_, POLLIN, 0};
   const int timeout = static_cast<int>(std::chrono::milliseconds(kPatience).count());
   if (poll(&ready, 1, timeout) <= 0) throw std::runtime_error("the server did not answer in time");

@@ -2,12 +2,15 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+
+struct ssl_st;  // OpenSSL's SSL
 
 namespace serve::wire {
 
@@ -34,6 +37,16 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 std::string RequestText(std::string_view method, std::string_view target, const Headers& headers = {},
                         std::string_view body = {});
 
+/// How a client speaks TLS. Files are PEM.
+struct WireTls {
+  std::string ca_file;      // whom it trusts; the server must be known there as localhost
+  std::string certificate;  // shown to the server when it asks
+  std::string key;
+  int version = 0;       // 0x0303 (1.2) or 0x0304 (1.3) alone; 0: any
+  std::string ciphers;   // of TLS 1.2; empty: OpenSSL's
+  std::string protocol;  // offered by ALPN; empty: none
+};
+
 /// One TCP connection to 127.0.0.1 over a blocking socket, which sends whatever bytes it is told to.
 ///
 /// Errors:  std::runtime_error, for a failed connect, an answer that does not come within kPatience, ends
@@ -43,6 +56,8 @@ std::string RequestText(std::string_view method, std::string_view target, const 
 class WireConnection {
  public:
   explicit WireConnection(int port);
+  /// The same over TLS; throws std::runtime_error with OpenSSL's reason when the handshake fails.
+  WireConnection(int port, const WireTls& tls);
   ~WireConnection();
   WireConnection(const WireConnection&) = delete;
   WireConnection& operator=(const WireConnection&) = delete;
@@ -58,13 +73,21 @@ class WireConnection {
   bool ReadEnd();
   /// No more is sent; answers can be read.
   void HalfClose();
+  /// `TLSv1.3`, and what ALPN chose.
+  [[nodiscard]] std::string TlsVersion() const;
+  [[nodiscard]] std::string TlsProtocol() const;
   void Close();
 
  private:
   /// Reads what there is into buffer_; false at the end of the stream.
   bool Fill();
 
+  struct FreeTls {
+    void operator()(ssl_st* tls) const;
+  };
+
   int socket_ = -1;
+  std::unique_ptr<ssl_st, FreeTls> tls_;  // null: plain
   std::string buffer_;
 };
 

@@ -68,6 +68,7 @@ Result<HttpAnswer> ApiClient::Management(const std::string& method, const std::s
   HttpCall call;
   call.method = method;
   call.url = JoinUrl(options_.management, path);
+  call.tls = options_.tls;
   call.timeout = Timeout();
   if (Status status = AddToken("management", call.headers); !status.ok()) return status;
   return CallHttp(call);
@@ -98,6 +99,7 @@ Result<HttpAnswer> ApiClient::Inference(const std::string& path, std::string bod
   call.url = JoinUrl(options_.inference, path);
   call.body = std::move(body);
   call.headers = std::move(headers);
+  call.tls = options_.tls;
   call.timeout = std::max(Timeout(), timeout);
   call.max_response_bytes = std::size_t{1} << 30;
   if (Status status = AddToken("inference", call.headers); !status.ok()) return status;

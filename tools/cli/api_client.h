@@ -18,6 +18,7 @@ struct ToolOptions {
   std::string inference = "http://127.0.0.1:8080";
   std::string token;       // sent with every call; empty: the one of key_file, if there is one
   std::string key_file;    // as the server writes it; empty: ./key_file.json where that exists
+  HttpTls tls;             // of https:// URLs
   bool json = false;       // print the server's JSON as it is
   double timeout_s = 130;  // a register call may take the server's 120 s
 };

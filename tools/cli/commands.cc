@@ -32,6 +32,16 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   app.add_option("--key-file", options.key_file,
                  "File with keys that the server made [key_file.json if it exists]")
       ->envname("FLAMBEAU_KEY_FILE");
+  app.add_option("--ca-file", options.tls.ca_file,
+                 "Certificates to trust for https URLs, PEM [those of the system]")
+      ->envname("FLAMBEAU_CA_FILE");
+  app.add_flag_callback(
+      "--insecure-tls,-k", [&options] { options.tls.verify = false; },
+      "Believe any server that an https URL leads to; for a try");
+  app.add_option("--certificate", options.tls.certificate,
+                 "Certificate to show to a server that asks for one, PEM")
+      ->envname("FLAMBEAU_CERTIFICATE");
+  app.add_option("--private-key", options.tls.key, "Its key, PEM")->envname("FLAMBEAU_PRIVATE_KEY");
   app.add_flag("--json", options.json, "Print the server's JSON as it is, for scripts");
   app.add_option("--timeout", options.timeout_s, "Seconds to wait for an answer")
       ->check(CLI::Range(0.001, 86'400.0))

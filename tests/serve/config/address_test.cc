@@ -31,8 +31,13 @@ TEST(AddressTest, RefusesWhatIsNoAddress) {
   }
 }
 
-TEST(AddressTest, SaysThatTlsAndUnixSocketsAreNotServed) {
-  EXPECT_THAT(ParseListenAddress("https://127.0.0.1:8443", 80).error().message, HasSubstr("no TLS"));
+TEST(AddressTest, HttpsIsTlsWithPortsOfItsOwn) {
+  EXPECT_EQ(*ParseListenAddress("https://127.0.0.1:8443", 80), (ListenAddress{"127.0.0.1", 8443, true}));
+  EXPECT_EQ(*ParseListenAddress("HTTPS://host/", 8081, 8444), (ListenAddress{"host", 8444, true}));
+  EXPECT_EQ(*ParseListenAddress("http://host", 8081, 8444), (ListenAddress{"host", 8081, false}));
+}
+
+TEST(AddressTest, SaysThatUnixSocketsAreNotServed) {
   EXPECT_THAT(ParseListenAddress("unix:/run/x.sock", 80).error().message, HasSubstr("no Unix sockets"));
 }
 
@@ -57,8 +62,15 @@ TEST(AddressTest, KnowsWhatCollides) {
   EXPECT_FALSE(Collide({"0.0.0.0", 0}, {"0.0.0.0", 0}));  // each gets a port of its own
 }
 
+TEST(AddressTest, OnlyExactlyTheSameAddressIsOneListener) {
+  EXPECT_TRUE(SameListener({"127.0.0.1", 80}, {"localhost", 80}));
+  EXPECT_FALSE(SameListener({"127.0.0.1", 80}, {"127.0.0.1", 80, true}));
+  EXPECT_FALSE(SameListener({"127.0.0.1", 80}, {"0.0.0.0", 80}));
+  EXPECT_FALSE(SameListener({"127.0.0.1", 0}, {"127.0.0.1", 0}));
+}
+
 TEST(AddressTest, TextIsReadBack) {
-  for (const char* text : {"http://127.0.0.1:8080", "http://[::1]:8080"}) {
+  for (const char* text : {"http://127.0.0.1:8080", "https://[::1]:8080"}) {
     EXPECT_EQ(AddressText(*ParseListenAddress(text, 80)), text);
   }
 }

@@ -183,13 +183,14 @@ TEST_F(ConfigTest, AKeyThatComesTwiceIsAWarningAndTheLastOneCounts) {
 
 TEST_F(ConfigTest, KeysOfTorchServeThatAreNotUsedWarnOnce) {
   const std::string file =
-      Write("c.properties", "keystore=k.p12\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
+      Write("c.properties", "workflow_store=w\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
   const ParsedConfig config = Parse({"--config", file, "--disable-token-auth", "--ncs"});
   EXPECT_THAT(config.errors, IsEmpty());
   // What asks for the way it is anyway warns of nothing.
-  EXPECT_THAT(config.warnings, ::testing::UnorderedElementsAre(
-                                   AllOf(HasSubstr(file + ":1"), HasSubstr("`keystore` is not supported")),
-                                   AllOf(HasSubstr(file + ":4"), HasSubstr("number_of_gpu"))));
+  EXPECT_THAT(config.warnings,
+              ::testing::UnorderedElementsAre(
+                  AllOf(HasSubstr(file + ":1"), HasSubstr("`workflow_store` is not supported")),
+                  AllOf(HasSubstr(file + ":4"), HasSubstr("number_of_gpu"))));
 }
 
 TEST_F(ConfigTest, AMistypedVariableIsAWarningAndOnesOfOthersAreNot) {
@@ -230,6 +231,80 @@ TEST_F(ConfigTest, ListenersMayNotShareAPort) {
               IsEmpty());
   EXPECT_THAT(Parse({"--metrics-address", "http://127.0.0.1:8080", "--enable-metrics-api=false"}).errors,
               IsEmpty());
+}
+
+TEST_F(ConfigTest, ListenersMayHaveExactlyTheSameAddress) {
+  const ParsedConfig config = Parse({"--management-address", "http://localhost:8080"});
+  EXPECT_THAT(config.errors, IsEmpty());
+  EXPECT_TRUE(config.options.management_listener);
+  EXPECT_THAT(
+      Parse({"--management-address", "http://0.0.0.0:8085", "--inference-address", "http://0.0.0.0:8085"})
+          .errors,
+      ElementsAre(HasSubstr("token_file")));
+}
+
+TEST_F(ConfigTest, OnASinglePortManagementNeedsATokenOrTheWordInsecure) {
+  const ParsedConfig config = Parse({"--single-port"}, {{"PORT", "8888"}});
+  EXPECT_THAT(config.errors, IsEmpty());
+  EXPECT_EQ(config.options.inference, (ListenAddress{"0.0.0.0", 8888}));
+  EXPECT_EQ(config.options.metrics, config.options.inference);
+  EXPECT_FALSE(config.options.management_listener);
+  EXPECT_THAT(config.notes, Contains(HasSubstr("the management API is not served")));
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"--insecure"}, std::vector<std::string>{"--token-file", "keys.json"}}) {
+    std::vector<std::string> args = {"--single-port"};
+    args.insert(args.end(), more.begin(), more.end());
+    EXPECT_TRUE(Parse(args).options.management_listener) << more[0];
+    EXPECT_EQ(Parse(args).options.management, (ListenAddress{"127.0.0.1", 8080}));
+  }
+}
+
+TEST_F(ConfigTest, HttpsNeedsAKey) {
+  EXPECT_THAT(Parse({"--inference-address", "https://127.0.0.1:8443"}).errors,
+              ElementsAre(AllOf(HasSubstr("--inference-address"), HasSubstr("private_key_file"),
+                                HasSubstr("keystore"), HasSubstr("openssl req"))));
+  const std::string file = Write("some.pem", "");
+  EXPECT_THAT(Parse({"--inference-address", "https://127.0.0.1", "--certificate-file", file}).errors,
+              ElementsAre(HasSubstr("`private_key_file`")));
+  EXPECT_THAT(Parse({"--inference-address", "https://127.0.0.1", "--keystore", "/no/such"}).errors,
+              ElementsAre(HasSubstr("no such file")));
+  const ParsedConfig config =
+      Parse({"--inference-address", "https://127.0.0.1", "--management-address", "https://127.0.0.1",
+             "--metrics-address", "https://127.0.0.1", "--keystore", file, "--keystore-pass", "do not tell",
+             "--tls-min-version", "1.3"});
+  EXPECT_THAT(config.errors, IsEmpty());
+  EXPECT_EQ(config.options.inference.port, 443);
+  EXPECT_EQ(config.options.management.port, 8444);
+  EXPECT_EQ(config.options.metrics.port, 8445);
+  EXPECT_TRUE(config.options.tls.only_tls_1_3);
+  EXPECT_EQ(config.options.tls.keystore_pass, "do not tell");
+  EXPECT_THAT(CheckReport(config), ::testing::Not(HasSubstr("do not tell")));
+  EXPECT_THAT(Parse({"--keystore", "k.p12"}).warnings,
+              ElementsAre(HasSubstr("no address begins with https")));
+  EXPECT_THAT(Parse({"--client-ca-file", file}).errors,
+              ElementsAre(HasSubstr("no address begins with https")));
+  EXPECT_THAT(Parse({"--keystore-type", "JKS"}).errors, ElementsAre(HasSubstr("keytool")));
+}
+
+TEST_F(ConfigTest, ClientCertificatesProtectTheManagementApi) {
+  const std::string file = Write("some.pem", "");
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--keystore", file, "--client-ca-file", file});
+    return Parse(more);
+  };
+  EXPECT_THAT(with({"--management-address", "https://0.0.0.0"}).errors, IsEmpty());
+  EXPECT_TRUE(with({"--management-address", "https://0.0.0.0"}).options.management_api.allow_model_api);
+  EXPECT_THAT(with({"--management-address", "https://0.0.0.0", "--client-certificates", "inference"}).errors,
+              ::testing::Contains(HasSubstr("token_file")));
+  EXPECT_THAT(
+      with({"--management-address", "https://0.0.0.0", "--client-certificates", "metrics,management"}).errors,
+      ElementsAre(HasSubstr("`metrics_address` does not begin")));
+  EXPECT_THAT(Parse({"--client-certificates", "others"}).errors,
+              ElementsAre(HasSubstr("inference, management")));
+  // Served at one place, they ask together.
+  EXPECT_TRUE(
+      with({"--single-port", "--inference-address", "https://0.0.0.0", "--client-certificates", "metrics"})
+          .options.client_certificates.management);
 }
 
 TEST_F(ConfigTest, TheModelApiIsOnWhileManagementIsOnLoopback) {

@@ -61,6 +61,10 @@ TEST(SettingsTest, DefaultsAreThoseOfTheOptions) {
   got.log.access_log = false;
   got.grace = {};
   got.load_models = "other";
+  got.single_port = true;
+  got.tls.keystore_pass = "other";
+  got.tls.only_tls_1_3 = true;
+  got.client_certificates = {false, false, true};
   for (const Setting& setting : Settings()) {
     if (setting.default_text.empty()) continue;
     EXPECT_EQ(setting.apply(setting.default_text, got), "") << setting.key;
@@ -97,6 +101,12 @@ TEST(SettingsTest, DefaultsAreThoseOfTheOptions) {
   EXPECT_EQ(got.log.access_log, want.log.access_log);
   EXPECT_EQ(got.grace, want.grace);
   EXPECT_EQ(got.load_models, want.load_models);
+  EXPECT_EQ(got.single_port, want.single_port);
+  EXPECT_EQ(got.tls.keystore_pass, want.tls.keystore_pass);
+  EXPECT_EQ(got.tls.only_tls_1_3, want.tls.only_tls_1_3);
+  EXPECT_EQ(got.client_certificates.inference, want.client_certificates.inference);
+  EXPECT_EQ(got.client_certificates.management, want.client_certificates.management);
+  EXPECT_EQ(got.client_certificates.metrics, want.client_certificates.metrics);
 }
 
 Properties ReadFile(const std::string& path) {

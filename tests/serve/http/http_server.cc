@@ -92,7 +92,8 @@ std::string Post(std::string_view path, std::string_view body, std::string_view 
                      fields, body);
 }
 
-HttpServer::HttpServer(HttpLimits limits, std::size_t threads) : io(std::make_unique<IoThreads>(threads)) {
+HttpServer::HttpServer(HttpLimits limits, std::size_t threads, ListenerTls tls)
+    : io(std::make_unique<IoThreads>(threads)) {
   const auto echo = [](HttpRequest& request) {
     HttpReply reply;
     reply.body = request.body.view();
@@ -122,7 +123,8 @@ HttpServer::HttpServer(HttpLimits limits, std::size_t threads) : io(std::make_un
     arrived_.notify_all();
     return deadline;
   });
-  auto opened = Listener::Open(*io, "127.0.0.1", 0, "--test-address", std::move(router), limits, metrics);
+  auto opened =
+      Listener::Open(*io, "127.0.0.1", 0, "--test-address", std::move(router), limits, metrics, tls);
   if (!opened) throw std::runtime_error(opened.error().message);
   listener = std::move(*opened);
 }

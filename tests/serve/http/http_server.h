@@ -61,7 +61,7 @@ std::string Post(std::string_view path, std::string_view body, std::string_view 
 ///   POST /thrower   throws
 class HttpServer {
  public:
-  explicit HttpServer(HttpLimits limits = {}, std::size_t threads = 2);
+  explicit HttpServer(HttpLimits limits = {}, std::size_t threads = 2, ListenerTls tls = {});
   ~HttpServer();
 
   [[nodiscard]] std::uint16_t port() const { return listener->port(); }

@@ -151,5 +151,45 @@ TEST(RouterTest, TwoTablesCanShareAListener) {
   EXPECT_NE(router.Find(request).route, nullptr);
 }
 
+TEST(RouterTest, SharedTablesKeepTheirGuards) {
+  const auto nothing = [](HttpRequest&) { return HttpReply(); };
+  const auto wants = [](std::string key) {
+    return [key](const HttpRequest& request, HttpReply& refusal) {
+      refusal.status = 401;
+      return request.Header("authorization") == key;
+    };
+  };
+  Router router;
+  router.Inline(Method::kGet, "/ping", nothing);
+  router.Inline(Method::kPost, "/models/{model}/invoke", nothing);
+  router.Protect(wants("first"));
+  Router other;
+  other.Inline(Method::kGet, "/ping", nothing);  // is there already
+  other.Inline(Method::kGet, "/models/{model}/{version}", nothing);
+  other.Protect(wants("second"));
+  router.Add(std::move(other));
+  router.Inline(Method::kGet, "/metrics", nothing);
+  router.Protect("/metrics", wants("third"));
+  router.Inline(Method::kOptions, "/models/{model}/{version}", nothing);
+  router.Inline(Method::kOptions, "/", nothing);
+  const auto opens = [&](const std::string& line, const std::string& key) {
+    HttpRequest request =
+        ParseRequest(line + " HTTP/1.1\r\nHost: test\r\nAuthorization: " + key + "\r\n\r\n");
+    return router.Find(request).route != nullptr;
+  };
+  struct Case {
+    const char* line;
+    const char* key;
+  };
+  for (const Case& one : {Case{"GET /ping", "first"}, Case{"POST /models/m/invoke", "first"},
+                          Case{"GET /models/m/1.0", "second"}, Case{"OPTIONS /models/m/1.0", "second"},
+                          Case{"GET /metrics", "third"}}) {
+    for (const std::string key : {"first", "second", "third"}) {
+      EXPECT_EQ(opens(one.line, key), key == one.key) << one.line << ' ' << key;
+    }
+  }
+  EXPECT_TRUE(opens("OPTIONS /", "none"));
+}
+
 }  // namespace
 }  // namespace serve
