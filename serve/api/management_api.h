@@ -37,6 +37,7 @@ struct RegisterRequest {
   std::vector<std::string> inputs;   // ours: `name:dtype:[shape]`, for a model that declares none
   std::optional<std::string> batch;  // ours: `1..64` or `8`, likewise
   bool synchronous = true;
+  std::string workflow;  // not empty: for this workflow, which removes it again
   /// Of a snapshot: minimum and maximum of workers, whatever the archive says.
   std::optional<std::pair<int, int>> exact_workers;
 };
@@ -81,7 +82,12 @@ class ManagementApi {
   Result<ManagementReply> List(int limit, int next_page_token) const;
   Result<ManagementReply> Scale(const ScaleRequest& request);
   Result<ManagementReply> SetDefault(const std::string& model, const std::string& version);
+  /// A part of a workflow is kConflict: the workflow is removed as a whole.
   Result<ManagementReply> Unregister(const std::string& model, const std::string& version);
+  /// Removes what was registered for this workflow. The first error; the others are tried all the same.
+  Status UnregisterModelsOf(const std::string& workflow);
+  /// kMethodNotAllowed when the model API is off.
+  [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
 
   /// Registers what `load_models` names, and what the newest snapshot names besides, as many at once as there
   /// are CPUs. What a call had said before the snapshot (workers, batch size, …) holds again, also for a
@@ -114,7 +120,8 @@ class ManagementApi {
   [[nodiscard]] const ModelConfig* FindModelConfig(const std::string& name, const std::string& version) const;
   /// Whether a served version was loaded from this file of the model store.
   [[nodiscard]] bool IsSource(const std::string& file) const;
-  [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
+  /// Takes the version out of service, and its archive out of the store if it was fetched.
+  Status Remove(const VersionInfo& version);
 
   struct Restoring;
   Restoring FindSnapshot(const std::string& model_snapshot);

@@ -164,6 +164,7 @@ void ManagementApi::WriteSnapshot(std::string_view kind) {
   std::vector<bool> is_default;
   for (const ServedModels::Entry& entry : models_.List()) {
     for (const ModelHandle& version : entry.versions) {
+      if (!version->info().call.workflow.empty()) continue;  // it is not served on its own
       versions.push_back(version);
       is_default.push_back(version->info().version == entry.default_version);
     }

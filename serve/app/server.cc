@@ -59,6 +59,8 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
                .cpus = options_.management_api.cpus}),
       inference_api_(models_),
       management_api_(models_, loader_, options_.management_api),
+      workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
+                    Limits(options_)),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -118,14 +120,16 @@ Status Server::OpenListeners() {
     Router router;
     std::unique_ptr<Listener>& listener;
   };
+  Router inference = InferenceRouter(inference_api_, options_.http);
+  inference.Add(WorkflowPredictionRouter(workflow_api_, options_.http));
+  Router management = ManagementRouter(management_api_, inference_api_, management_pool_);
+  management.Add(WorkflowManagementRouter(workflow_api_, management_pool_));
   std::vector<Wanted> wanted;
   wanted.push_back({options_.inference, "--inference-address", "Inference",
-                    WithDescription(InferenceRouter(inference_api_, options_.http), "Flambeau inference API",
-                                    inference_api_),
+                    WithDescription(std::move(inference), "Flambeau inference API", inference_api_),
                     inference_});
   wanted.push_back({options_.management, "--management-address", "Management",
-                    WithDescription(ManagementRouter(management_api_, inference_api_, management_pool_),
-                                    "Flambeau management API", inference_api_),
+                    WithDescription(std::move(management), "Flambeau management API", inference_api_),
                     management_});
   if (options_.metrics_listener) {
     wanted.push_back({options_.metrics, "--metrics-address", "Metrics",

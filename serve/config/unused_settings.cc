@@ -31,7 +31,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"private_key_file", "", kNoTls},
       {"certificate_file", "", kNoTls},
       {"max_response_size", "", "answers have no limit"},
-      {"workflow_store", "", "this version has no workflows"},
       {"use_env_allowed_urls", "true", "the environment always overrides the file"},
       {"netty_client_threads", "0", kNoPython},
       {"number_of_gpu", "0", kNoGpu},
