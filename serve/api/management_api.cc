@@ -36,7 +36,9 @@ Status ManagementApi::RefuseModelApi(std::string_view what) const {
 }
 
 Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) {
-  if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
+  if (request.workflow.empty()) {  // else it was asked for the whole
+    if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
+  }
   const Result<Registered> done = RegisterWith(request, {.workers = options_.default_workers});
   if (!done) return done.error();
   if (request.workflow.empty()) WriteSnapshot("snapshot");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -47,6 +48,9 @@ struct StartPlan {
   std::string load_models;     // see start_models.h
   int workers = 1;             // of a version of which nothing else is said
   std::string model_snapshot;  // a snapshot's JSON text: it alone decides then
+  /// Registers the workflows of the snapshot; called once the models are there. One error for each that
+  /// failed.
+  std::function<std::vector<Status>(const std::vector<SnapshotWorkflow>&)> restore_workflows{};
 };
 
 struct ScaleRequest {
@@ -97,6 +101,8 @@ class ManagementApi {
   /// A model that fails does not stop the others: the log names it, and for one of `load_models` /ping too. A
   /// snapshot of which something fails is set aside. One error per item that failed.
   std::vector<Status> LoadAtStart(const StartPlan& plan);
+  /// What is registered besides models, after a change: a snapshot notes it.
+  void NoteWorkflows(std::vector<SnapshotWorkflow> workflows);
   /// The snapshot of the end; changes after it are not noted any more.
   void StopSnapshots();
 
@@ -138,6 +144,7 @@ class ManagementApi {
 
   std::mutex snapshot_mutex_;  // guards everything below: one snapshot after the other
   std::optional<SnapshotFolder> snapshots_;
+  std::vector<SnapshotWorkflow> workflows_;
   bool write_snapshots_ = false;  // from the end of the start to the beginning of the end
   bool snapshots_failed_ = false;
 };

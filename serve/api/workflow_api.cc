@@ -129,10 +129,35 @@ Result<ManagementReply> WorkflowApi::Register(const std::string& url,
     sources_.Discard(*source);
     return registered.error();
   }
+  NoteChange();
   LogInfo("Workflow {} registered from {}.", *registered, url);
   return ManagementReply{
       Outcome::kDone,
       {{"status", fmt::format("Workflow {} has been registered and scaled successfully.", *registered)}}};
+}
+
+void WorkflowApi::NoteChange() {
+  const std::lock_guard lock(note_mutex_);
+  std::vector<SnapshotWorkflow> workflows;
+  for (const WorkflowHandle& workflow : table_.List()) {
+    workflows.push_back({workflow->name, workflow->url, workflow->source});
+  }
+  management_.NoteWorkflows(std::move(workflows));
+}
+
+std::vector<Status> WorkflowApi::Restore(const std::vector<SnapshotWorkflow>& workflows) {
+  std::vector<Status> failed;
+  for (const SnapshotWorkflow& workflow : workflows) {
+    const Result<ArchiveSource> source = FindSource(workflow.file);  // what was fetched lies there
+    const Result<std::string> done =
+        source ? RegisterFrom(*source, workflow.url, workflow.name) : Result<std::string>(source.error());
+    // Somebody may have registered it in the meantime.
+    if (done || done.error().code == Code::kConflict) continue;
+    LogError("Failed to restore workflow {}: {}", workflow.name, done.error().message);
+    failed.push_back(done.error());
+  }
+  NoteChange();
+  return failed;
 }
 
 Result<std::string> WorkflowApi::RegisterFrom(const ArchiveSource& source, const std::string& url,
@@ -243,6 +268,7 @@ Result<ManagementReply> WorkflowApi::Unregister(const std::string& name) {
   }
   Status status = management_.UnregisterModelsOf(name);
   if (IsFetchUrl((*removed)->url)) sources_.Remove((*removed)->source);
+  NoteChange();
   if (!status.ok()) return status;
   LogInfo("Workflow {} unregistered.", name);
   return ManagementReply{Outcome::kDone, {{"status", fmt::format("Workflow \"{}\" unregistered", name)}}};
@@ -252,7 +278,12 @@ TimePoint WorkflowApi::Predict(std::string_view name, Request request, RequestCo
                                WorkflowThread thread, UniqueFunction<void(Result<Response>)> done) {
   Result<WorkflowHandle> found = table_.Find(name);
   if (!found) {
-    done(found.error());
+    Status status = found.error();
+    if (inference_.Starting()) {  // "not found" would be final where "not yet" is true
+      status.code = Code::kUnavailable;
+      status.message += " (models are still loading: try again, GET /ping tells when they are)";
+    }
+    done(std::move(status));
     return context.deadline;
   }
   WorkflowHandle workflow = std::move(*found);

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model_store/archive/archive.h"
 #include "serve/api/archive_source.h"
@@ -48,6 +49,9 @@ class WorkflowApi {
   /// Waits for the requests that run (unregister_model_timeout), then removes the models.
   Result<ManagementReply> Unregister(const std::string& name);
 
+  /// Registers what a snapshot names; the log says which failed.
+  std::vector<Status> Restore(const std::vector<SnapshotWorkflow>& workflows);
+
   /// Takes one request through the workflow; see RunWorkflow. Called on `thread`; `done` is called there too,
   /// before this returns (unknown workflow, …) or later. Returns the deadline of the answer.
   TimePoint Predict(std::string_view name, Request request, RequestContext context, WorkflowThread thread,
@@ -61,6 +65,7 @@ class WorkflowApi {
   Result<std::string> RegisterFrom(const ArchiveSource& source, const std::string& url,
                                    const std::optional<std::string>& name);
   Status RegisterModels(const Workflow& workflow);
+  void NoteChange();
 
   ManagementApi& management_;
   InferenceApi& inference_;
@@ -73,6 +78,7 @@ class WorkflowApi {
 
   std::mutex mutex_;  // guards the next
   std::set<std::string> reserved_;
+  std::mutex note_mutex_;  // one note of a change after the other
 };
 
 }  // namespace serve

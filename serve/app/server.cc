@@ -98,7 +98,11 @@ Status Server::Start() {
 }
 
 void Server::LoadModels() {
-  management_api_.LoadAtStart({options_.load_models, options_.start_workers, options_.model_snapshot});
+  const auto restore = [this](const std::vector<SnapshotWorkflow>& workflows) {
+    return workflow_api_.Restore(workflows);
+  };
+  management_api_.LoadAtStart(
+      {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
   models_.SetStarting(false);
 }
 
