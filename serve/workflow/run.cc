@@ -52,6 +52,28 @@ Request BodyOf(const Response& response) {
   return request;
 }
 
+/// Behind `text` and the blanks before it; nullopt: something else stands there.
+std::optional<std::size_t> Behind(std::string_view body, std::size_t at, std::string_view text) {
+  at = std::min(body.find_first_not_of(" \t\r\n", at), body.size());
+  return body.substr(at).starts_with(text) ? std::optional(at + text.size()) : std::nullopt;
+}
+
+/// Several rows that were sent as `{"instances": …}` are answered as `{"predictions": …}`, which no model
+/// reads: they go on as instances.
+void PassRowsOn(Request& request) {
+  if (!request.body_is_part) return;
+  const std::string_view body = request.body.view();
+  std::optional<std::size_t> rest = Behind(body, 0, "{");
+  if (rest) rest = Behind(body, *rest, "\"predictions\"");
+  if (!rest) return;
+  constexpr std::string_view kBegin = "{\"instances\"";
+  Buffer rows(kBegin.size() + body.size() - *rest);
+  std::copy(kBegin.begin(), kBegin.end(), rows.data());
+  std::copy(body.begin() + static_cast<std::ptrdiff_t>(*rest), body.end(), rows.data() + kBegin.size());
+  request.body = std::move(rows);
+  request.parts.front().value = request.body.view();
+}
+
 class Run : public std::enable_shared_from_this<Run> {
  public:
   Run(WorkflowHandle workflow, RequestContext context, ModelCall call,
@@ -151,6 +173,7 @@ class Run : public std::enable_shared_from_this<Run> {
   Request TakeInput(std::size_t node, bool keep) {
     State& state = states_[node];
     Request request;
+    const bool of_client = OfClient(state);
     if (state.inputs.size() > 1) {
       request = Joined(node);
     } else if (SharedValue& input = state.inputs.front(); !keep && input.use_count() == 1) {
@@ -159,6 +182,7 @@ class Run : public std::enable_shared_from_this<Run> {
       request = CopyRequest(input->request);
     }
     if (!keep) state.inputs.clear();
+    if (!of_client) PassRowsOn(request);
     // A model in the middle answers what the next one reads.
     request.accept = IsLeaf(node) && graph_.leaves.size() == 1 ? std::string_view(accept_) : "";
     return request;

@@ -22,8 +22,9 @@ using ModelCall = std::function<void(const std::string& model, Request request, 
 ///           the same time. Each try of a model is a request of its own to that model: it waits in the
 ///           model's queue and shares batches with whoever is there.
 /// Data:     the start gets the client's request; a node after one other gets its answer as `body`, after
-///           several a part for each, under its name. Models in the middle are asked for JSON, whatever the
-///           client accepts; the only leaf is asked for what the client accepts.
+///           several a part for each, under its name. Rows that came as `instances` go on as such. Models in
+///           the middle are asked for JSON, whatever the client accepts; the only leaf is asked for what the
+///           client accepts.
 /// Answer:   of one leaf, its bytes and type; of several, a JSON object: leaf → its answer.
 /// Errors:   `Error executing m1: …`; the first one is answered, and whatever still waits of this request is
 ///           cancelled. A node's code is kept, but 4xx of a node whose input the client did not send are ours

@@ -152,7 +152,7 @@ TEST_F(WorkflowTest, ErrorsNameTheNodeAndKeepTheirStatus) {
   const HttpResponse failed = Predict("errors", "[1000]");  // 2000 after the first model
   EXPECT_TRUE(IsError(failed, 503, "InternalServerException", "Error executing b: "));
   EXPECT_THAT(failed.Text("message"), HasSubstr("above 1000"));
-  // Two rows of different lengths fit the first model only.
+  // A row of two numbers fits the first model only.
   MustRegister("misfit", "models: {a: {url: double.pt}, b: {url: mlp.pt}}\ndag: {a: [b]}");
   EXPECT_GE(Predict("misfit", "[1, 2]").status, 500);
   EXPECT_TRUE(IsJson(Predict("errors", "[1]"), "[4.0]"));

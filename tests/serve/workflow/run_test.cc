@@ -185,6 +185,17 @@ TEST_F(RunTest, TheNextNodeGetsTheAnswerOfTheLastAsItsBody) {
   EXPECT_EQ(result->content_type, "text/plain");
 }
 
+TEST_F(RunTest, RowsThatCameAsInstancesGoOnAsInstances) {
+  auto answer = Start(Make(kChain), Body("{\"predictions\":[1]}"));
+  Asked a = Next();
+  EXPECT_EQ(a.Body(), "{\"predictions\":[1]}");  // the client's own words stay
+  Send(a, Response{"{\n  \"predictions\": [[1], [2]]}"});
+  Asked b = Next();
+  EXPECT_EQ(b.Body(), "{\"instances\": [[1], [2]]}");
+  Send(b, Response{"{\"predictions\":[]}"});
+  EXPECT_EQ(answer.get()->body, "{\"predictions\":[]}");
+}
+
 TEST_F(RunTest, BranchesRunAtTheSameTime) {
   auto answer = Start(Make(kDiamond), Body("1"));
   Asked first = Next();
