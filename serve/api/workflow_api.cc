@@ -1,6 +1,7 @@
 #include "serve/api/workflow_api.h"
 
 #include <algorithm>
+#include <exception>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -60,6 +61,13 @@ ordered_json NodeJson(const Workflow& workflow, std::size_t node) {
   json["retryAttempts"] = spec.settings.retry_attempts;
   json["timeoutMs"] = spec.settings.timeout.count();
   return json;
+}
+
+Result<Response> Render(InferenceApi& inference, Result<Prediction> predicted) try {
+  if (!predicted) return predicted.error();
+  return inference.Render(std::move(*predicted));
+} catch (const std::exception& error) {  // no connection stands around it that would catch
+  return Internal(error.what());
 }
 
 }  // namespace
@@ -296,8 +304,7 @@ TimePoint WorkflowApi::Predict(std::string_view name, Request request, RequestCo
                  answered = std::move(answered)](Result<Prediction> predicted) mutable {
       // On whatever thread computed it; rendering waits for the request's own.
       post([&inference, predicted = std::move(predicted), answered = std::move(answered)]() mutable {
-        if (!predicted) return answered(predicted.error());
-        answered(inference.Render(std::move(*predicted)));
+        answered(Render(inference, std::move(predicted)));
       });
     };
     InferenceApi::Accepted accepted =
