@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/archive.h"
+#include "model_store/archive/workflow_archive.h"
 #include "model_store/archive/writer.h"
 
 namespace serve {
@@ -40,9 +41,10 @@ Status AddFile(Contents& contents, const std::string& name, const fs::path& sour
   if (const Status check = CheckEntryPath(name); !check.ok()) {
     return InvalidArgument(fmt::format("{}: {}", source.string(), check.message));
   }
-  if (name.starts_with("MAR-INF/")) {
-    return InvalidArgument(fmt::format(
-        "{}: MAR-INF belongs to the archive itself; leave it out of the extra files", source.string()));
+  if (name.starts_with("MAR-INF/") || name.starts_with("WAR-INF/")) {
+    return InvalidArgument(
+        fmt::format("{}: {} belongs to the archive itself; leave it out of the extra files", source.string(),
+                    name.substr(0, name.find('/'))));
   }
   const auto [place, added] = contents.emplace(name, source);
   if (!added && !fs::equivalent(place->second, source, error)) {
@@ -235,7 +237,62 @@ Status CollectContents(const CreateOptions& options, Contents& contents, Manifes
   return {};
 }
 
+/// The same for a workflow, whose manifest lists no digests.
+Status WriteWorkflow(const fs::path& output, const Contents& contents, const WorkflowManifest& manifest) {
+  Result<std::unique_ptr<ArchiveWriter>> writer = OpenWriter(output, ArchiveFormat::kDefault, "");
+  if (!writer) return writer.error();
+  for (const auto& [name, source] : contents) {
+    if (const Result<FileDigest> digest = WriteFile(**writer, name, source); !digest) return digest.error();
+  }
+  const std::string text = WorkflowManifestText(manifest);
+  if (const Result<WorkflowManifest> readable = ParseWorkflowManifest(text); !readable)
+    return readable.error();
+  if (Status begun = (*writer)->Begin(std::string(kWorkflowManifestPath), text.size()); !begun.ok())
+    return begun;
+  if (Status written = (*writer)->Write(text); !written.ok()) return written;
+  return (*writer)->Finish();
+}
+
+Status CollectWorkflow(const CreateWorkflowOptions& options, Contents& contents, WorkflowManifest& manifest) {
+  if (Status check = CheckModelName(options.workflow_name); !check.ok()) return check;
+  manifest.workflow_name = options.workflow_name;
+  manifest.archiver_version = "flambeau-" FLAMBEAU_VERSION;
+  if (Status added = AddNamed(contents, options.spec_file, manifest.spec_file); !added.ok()) return added;
+  if (Status added = AddNamed(contents, options.handler, manifest.handler); !added.ok()) return added;
+  for (const fs::path& extra : options.extra_files) {
+    if (Status added = AddExtra(contents, extra); !added.ok()) return added;
+  }
+  return {};
+}
+
 }  // namespace
+
+Result<CreatedArchive> CreateWorkflowArchive(const CreateWorkflowOptions& options) {
+  Contents contents;
+  WorkflowManifest manifest;
+  if (Status collected = CollectWorkflow(options, contents, manifest); !collected.ok()) return collected;
+  Result<std::string> created_on = CreatedOn();
+  if (!created_on) return created_on.error();
+  manifest.created_on = *std::move(created_on);
+
+  std::error_code error;
+  const fs::path folder = options.export_path.empty() ? fs::path(".") : options.export_path;
+  fs::create_directories(folder, error);
+  if (error) return Internal(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
+  const fs::path final_path = folder / (options.workflow_name + ".war");
+  if (!options.force && fs::exists(fs::symlink_status(final_path, error))) return AlreadyExists(final_path);
+  const fs::path partial = fmt::format("{}.partial.{}", final_path.string(), getpid());
+  fs::remove_all(partial, error);  // of a process of the same number that was killed
+  Status done = WriteWorkflow(partial, contents, manifest);
+  if (done.ok()) done = Publish(partial, final_path, options.force);
+  if (!done.ok()) {
+    fs::remove_all(partial, error);
+    return done;
+  }
+  Result<FileDigest> digest = DigestFile(final_path);
+  if (!digest) return digest.error();
+  return CreatedArchive{final_path, digest->size, std::move(digest->sha256)};
+}
 
 Result<CreatedArchive> CreateArchive(const CreateOptions& options) {
   Contents contents;

@@ -62,6 +62,8 @@ class InferenceApi {
   /// The one model that was loaded at start; empty: none, or several.
   [[nodiscard]] std::string OnlyModel() const;
 
+  /// Whether the models of the start are still loading: what is not found may come yet.
+  [[nodiscard]] bool Starting() const { return models_.Starting(); }
   /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
   /// server is shutting down; `why` says which.
   bool Ready(std::string* why) const { return models_.Ready(why); }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "serve/api/describe.h"
+#include "serve/api/page.h"
 #include "serve/base/log.h"
 
 namespace serve {
@@ -15,7 +16,6 @@ using nlohmann::ordered_json;
 using Outcome = ManagementReply::Outcome;
 
 constexpr int kMaxWorkers = 1024;
-constexpr int kListLimit = 100;
 
 ManagementReply Reply(Outcome outcome, std::string text) { return {outcome, {{"status", std::move(text)}}}; }
 
@@ -36,10 +36,12 @@ Status ManagementApi::RefuseModelApi(std::string_view what) const {
 }
 
 Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) {
-  if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
+  if (request.workflow.empty()) {  // else it was asked for the whole
+    if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
+  }
   const Result<Registered> done = RegisterWith(request, {.workers = options_.default_workers});
   if (!done) return done.error();
-  WriteSnapshot("snapshot");
+  if (request.workflow.empty()) WriteSnapshot("snapshot");
   if (done->workers == 0) {
     return Reply(Outcome::kDone,
                  fmt::format("Model \"{}\" Version: {} registered with 0 initial workers. Use scale "
@@ -78,17 +80,12 @@ Result<ManagementReply> ManagementApi::Describe(const std::string& model, const 
 
 Result<ManagementReply> ManagementApi::List(int limit, int next_page_token) const {
   const std::vector<ServedModels::Entry> entries = models_.List();
-  const auto size = static_cast<std::int64_t>(entries.size());
-  const std::int64_t count = limit < 0 || limit > kListLimit ? kListLimit : limit;
-  const std::int64_t first = std::max(next_page_token, 0);
-  const std::int64_t last = std::min(size, first + count);
+  const Page page = PageOf(entries.size(), limit, next_page_token);
   ManagementReply reply;
-  // The reference repeats the offset for limit=0 and points at an empty last page; a client that follows the
-  // token would not end, so the token is there only when more follows.
-  if (last < size && count > 0) reply.body["nextPageToken"] = std::to_string(last);
+  if (page.has_next) reply.body["nextPageToken"] = std::to_string(page.end);
   ordered_json models = ordered_json::array();
-  for (std::int64_t i = first; i < last; ++i) {
-    const ServedModels::Entry& entry = entries[static_cast<std::size_t>(i)];
+  for (std::size_t i = page.begin; i < page.end; ++i) {
+    const ServedModels::Entry& entry = entries[i];
     for (const ModelHandle& handle : entry.versions) {
       if (handle->info().version != entry.default_version) continue;
       models.push_back({{"modelName", entry.name}, {"modelUrl", handle->info().url}});
@@ -135,14 +132,48 @@ bool ManagementApi::IsSource(const std::string& file) const {
 Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version) {
   if (Status status = RefuseModelApi("Unregistering"); !status.ok()) return status;
   VersionInfo removed;
-  if (const Result<ModelHandle> found = models_.Find(model, version)) removed = (*found)->info();
-  const Status status = models_.Remove(model, version, options_.unregister_timeout);
-  const bool gone = status.ok() || status.code == Code::kReadTimeout;  // a request runs on, without the file
-  if (gone && IsFetchUrl(removed.url) && !IsSource(removed.source)) sources_.Remove(removed.source);
-  if (!status.ok()) return status;
+  {
+    const Result<ModelHandle> found = models_.Find(model, version);
+    if (!found) return found.error();
+    removed = (*found)->info();
+  }
+  if (const std::string& workflow = removed.call.workflow; !workflow.empty()) {
+    return Status{Code::kConflict,
+                  fmt::format("Model {} is a part of the workflow {} and goes with it: DELETE /workflows/{}",
+                              model, workflow, workflow)};
+  }
+  if (Status status = Remove(removed); !status.ok()) return status;
   WriteSnapshot("snapshot");
   LogInfo("Model {}{}{} unregistered.", model, version.empty() ? "" : " version ", version);
   return Reply(Outcome::kDone, fmt::format("Model \"{}\" unregistered", model));
+}
+
+Status ManagementApi::Remove(const VersionInfo& version) {
+  Status status = models_.Remove(version.name, version.version, options_.unregister_timeout);
+  const bool gone = status.ok() || status.code == Code::kReadTimeout;  // a request runs on, without the file
+  if (gone && IsFetchUrl(version.url) && !IsSource(version.source)) sources_.Remove(version.source);
+  return status;
+}
+
+Status ManagementApi::UnregisterModelsOf(const std::string& workflow) {
+  std::vector<VersionInfo> parts;  // without a lease: whoever removes a version waits for them
+  for (const ServedModels::Entry& entry : models_.List()) {
+    for (const ModelHandle& version : entry.versions) {
+      if (version->info().call.workflow != workflow) continue;
+      parts.push_back(version->info());
+      // Somebody may have added a version of his own under this name.
+      for (const ModelHandle& other : entry.versions) {
+        if (other->info().call.workflow != workflow)
+          (void)models_.SetDefault(entry.name, other->info().version);
+      }
+    }
+  }
+  Status first;
+  for (const VersionInfo& part : parts) {
+    Status status = Remove(part);
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
 }
 
 }  // namespace serve

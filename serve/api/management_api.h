@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ struct RegisterRequest {
   std::vector<std::string> inputs;   // ours: `name:dtype:[shape]`, for a model that declares none
   std::optional<std::string> batch;  // ours: `1..64` or `8`, likewise
   bool synchronous = true;
+  std::string workflow;  // not empty: for this workflow, which removes it again
   /// Of a snapshot: minimum and maximum of workers, whatever the archive says.
   std::optional<std::pair<int, int>> exact_workers;
 };
@@ -46,6 +48,9 @@ struct StartPlan {
   std::string load_models;     // see start_models.h
   int workers = 1;             // of a version of which nothing else is said
   std::string model_snapshot;  // a snapshot's JSON text: it alone decides then
+  /// Registers the workflows of the snapshot; called once the models are there. One error for each that
+  /// failed.
+  std::function<std::vector<Status>(const std::vector<SnapshotWorkflow>&)> restore_workflows{};
 };
 
 struct ScaleRequest {
@@ -81,7 +86,12 @@ class ManagementApi {
   Result<ManagementReply> List(int limit, int next_page_token) const;
   Result<ManagementReply> Scale(const ScaleRequest& request);
   Result<ManagementReply> SetDefault(const std::string& model, const std::string& version);
+  /// A part of a workflow is kConflict: the workflow is removed as a whole.
   Result<ManagementReply> Unregister(const std::string& model, const std::string& version);
+  /// Removes what was registered for this workflow. The first error; the others are tried all the same.
+  Status UnregisterModelsOf(const std::string& workflow);
+  /// kMethodNotAllowed when the model API is off.
+  [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
 
   /// Registers what `load_models` names, and what the newest snapshot names besides, as many at once as there
   /// are CPUs. What a call had said before the snapshot (workers, batch size, …) holds again, also for a
@@ -91,6 +101,8 @@ class ManagementApi {
   /// A model that fails does not stop the others: the log names it, and for one of `load_models` /ping too. A
   /// snapshot of which something fails is set aside. One error per item that failed.
   std::vector<Status> LoadAtStart(const StartPlan& plan);
+  /// What is registered besides models, after a change: a snapshot notes it.
+  void NoteWorkflows(std::vector<SnapshotWorkflow> workflows);
   /// The snapshot of the end; changes after it are not noted any more.
   void StopSnapshots();
 
@@ -114,7 +126,8 @@ class ManagementApi {
   [[nodiscard]] const ModelConfig* FindModelConfig(const std::string& name, const std::string& version) const;
   /// Whether a served version was loaded from this file of the model store.
   [[nodiscard]] bool IsSource(const std::string& file) const;
-  [[nodiscard]] Status RefuseModelApi(std::string_view what) const;
+  /// Takes the version out of service, and its archive out of the store if it was fetched.
+  Status Remove(const VersionInfo& version);
 
   struct Restoring;
   Restoring FindSnapshot(const std::string& model_snapshot);
@@ -131,6 +144,7 @@ class ManagementApi {
 
   std::mutex snapshot_mutex_;  // guards everything below: one snapshot after the other
   std::optional<SnapshotFolder> snapshots_;
+  std::vector<SnapshotWorkflow> workflows_;
   bool write_snapshots_ = false;  // from the end of the start to the beginning of the end
   bool snapshots_failed_ = false;
 };

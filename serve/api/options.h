@@ -9,9 +9,11 @@
 namespace serve {
 
 struct ManagementOptions {
-  std::string model_store;    // folder; empty: nothing can be registered
-  std::string unpack_folder;  // where archives are unpacked; made and removed by the server
-  std::string allowed_urls;   // expressions of URLs that archives may be fetched from; empty: none
+  std::string model_store;              // folder; empty: nothing can be registered
+  std::string workflow_store;           // folder of workflow archives; empty: model_store
+  std::size_t max_workflow_nodes = 64;  // of one workflow
+  std::string unpack_folder;            // where archives are unpacked; made and removed by the server
+  std::string allowed_urls;             // expressions of URLs that archives may be fetched from; empty: none
   std::uint64_t max_download_bytes = 8ULL << 30;
   std::chrono::milliseconds download_timeout{600'000};
   std::chrono::milliseconds unregister_timeout{120'000};  // how long a running request holds up a removal

@@ -97,7 +97,8 @@ Result<LoadRequest> ManagementApi::MakeLoadRequest(const RegisterRequest& reques
   load.handler = request.handler;
   load.options = options_.defaults;
   load.at_start = origin.at_start;
-  load.call = {request.model_name, request.version, request.handler, request.inputs, request.batch};
+  load.call = {request.model_name, request.version, request.handler,
+               request.inputs,     request.batch,   request.workflow};
   for (const std::string& text : request.inputs) {
     Result<TensorSpec> spec = ParseTensorSpec(text);
     if (!spec) return InvalidArgument(fmt::format("Parameter input: {}", spec.error().message));

@@ -127,21 +127,38 @@ std::string ReadVersion(const ordered_json& map, SnapshotModel& model) {
   return {};
 }
 
+void ReadWorkflows(const ordered_json& list, Snapshot& snapshot) {
+  for (const ordered_json& item : list) {
+    const auto name = item.is_object() ? TextOf(item, "workflowName") : std::nullopt;
+    const auto file = item.is_object() ? TextOf(item, "file") : std::nullopt;
+    if (!name || !file) {
+      snapshot.problems.push_back("a workflow has no workflowName or no file");
+      continue;
+    }
+    snapshot.workflows.push_back({*name, TextOf(item, "workflowUrl").value_or(*file), *file});
+  }
+}
+
 }  // namespace
 
 std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::vector<bool>& is_default,
-                         std::string_view name, std::chrono::system_clock::time_point now) {
+                         const std::vector<SnapshotWorkflow>& workflows, std::string_view name,
+                         std::chrono::system_clock::time_point now) {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   ordered_json models = ordered_json::object();
   for (std::size_t i = 0; i < versions.size(); ++i) {
     const VersionInfo& info = versions[i]->info();
     models[info.name][info.version] = VersionJson(*versions[i], is_default[i]);
   }
-  const ordered_json snapshot = {
+  ordered_json snapshot = {
       {"name", name},
       {"modelCount", versions.size()},
       {"created", std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()},
       {"models", std::move(models)}};
+  for (const SnapshotWorkflow& workflow : workflows) {
+    snapshot["flambeau"]["workflows"].push_back(
+        {{"workflowName", workflow.name}, {"workflowUrl", workflow.url}, {"file", workflow.file}});
+  }
   return fmt::format("#Saving snapshot\n#{:%a %b %d %H:%M:%S} UTC {:%Y}\nmodel_snapshot={}\n",
                      fmt::gmtime(seconds), fmt::gmtime(seconds),
                      Escaped(snapshot.dump(2, ' ', false, ordered_json::error_handler_t::replace)));
@@ -154,6 +171,10 @@ Result<Snapshot> ParseSnapshotJson(std::string_view text) {
     return InvalidArgument("model_snapshot: it must be an object with `models`");
   }
   Snapshot snapshot;
+  const auto ours = parsed.find("flambeau");
+  if (ours != parsed.end() && ours->is_object() && ours->contains("workflows")) {
+    ReadWorkflows((*ours)["workflows"], snapshot);
+  }
   for (const auto& [name, versions] : parsed["models"].items()) {
     if (!versions.is_object()) {
       snapshot.problems.push_back(fmt::format("model {}: it is no object of versions", name));

@@ -22,16 +22,26 @@ struct SnapshotModel {
   ModelConfig given;
 };
 
+/// A registered workflow; its models are not listed besides.
+struct SnapshotWorkflow {
+  std::string name;
+  std::string url;   // as it was registered
+  std::string file;  // of the workflow store
+};
+
 struct Snapshot {
   std::vector<SnapshotModel> models;
+  std::vector<SnapshotWorkflow> workflows;
   std::vector<std::string> problems;  // entries that cannot be used, each with its reason
 };
 
 /// The text of a snapshot file, in TorchServe's form: properties with `model_snapshot`, a JSON text. What
-/// TorchServe has no place for stands under the key `flambeau` of each version. Settings are not part of it:
+/// TorchServe has no place for stands under the key `flambeau` of each version, workflows under that of the
+/// whole. Settings are not part of it:
 /// they come from the configuration alone.
 std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::vector<bool>& is_default,
-                         std::string_view name, std::chrono::system_clock::time_point now);
+                         const std::vector<SnapshotWorkflow>& workflows, std::string_view name,
+                         std::chrono::system_clock::time_point now);
 
 /// Reads the JSON text that `model_snapshot` holds. Errors: kInvalidArgument when it is none at all.
 Result<Snapshot> ParseSnapshotJson(std::string_view json);

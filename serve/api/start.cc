@@ -30,6 +30,7 @@ void InParallel(std::size_t count, int threads, const std::function<void(std::si
 /// The snapshot that this start follows.
 struct ManagementApi::Restoring {
   std::vector<SnapshotModel> models;
+  std::vector<SnapshotWorkflow> workflows;
   std::string file;        // its name in the folder; empty: it is not from there
   std::string why_not;     // the first reason why it does not fit
   bool only_this = false;  // the configuration named it: load_models does not count
@@ -59,6 +60,7 @@ ManagementApi::Restoring ManagementApi::FindSnapshot(const std::string& model_sn
   for (const std::string& problem : found.problems) LogError("snapshot: {}", problem);
   if (!found.problems.empty()) restoring.why_not = found.problems.front();
   restoring.models = std::move(found.models);
+  restoring.workflows = std::move(found.workflows);
   return restoring;
 }
 
@@ -120,6 +122,9 @@ std::vector<Status> ManagementApi::LoadAtStart(const StartPlan& plan) {
              done.error().message);
     restored[i] = done.error();
   });
+  if (plan.restore_workflows) {
+    for (Status& status : plan.restore_workflows(restoring.workflows)) restored.push_back(std::move(status));
+  }
   for (Status& status : restored) {
     if (status.ok()) continue;
     if (restoring.why_not.empty()) restoring.why_not = status.message;
@@ -164,13 +169,14 @@ void ManagementApi::WriteSnapshot(std::string_view kind) {
   std::vector<bool> is_default;
   for (const ServedModels::Entry& entry : models_.List()) {
     for (const ModelHandle& version : entry.versions) {
+      if (!version->info().call.workflow.empty()) continue;  // it is not served on its own
       versions.push_back(version);
       is_default.push_back(version->info().version == entry.default_version);
     }
   }
   const auto now = std::chrono::system_clock::now();
   const std::string name = snapshots_->NextName(kind, now);
-  const Status status = snapshots_->Write(name, SnapshotText(versions, is_default, name, now));
+  const Status status = snapshots_->Write(name, SnapshotText(versions, is_default, workflows_, name, now));
   if (status.ok()) {
     snapshots_failed_ = false;
   } else if (!std::exchange(snapshots_failed_, true)) {  // a read-only store says it once
@@ -179,6 +185,14 @@ void ManagementApi::WriteSnapshot(std::string_view kind) {
         "`snapshot_folder` names another place",
         status.message);
   }
+}
+
+void ManagementApi::NoteWorkflows(std::vector<SnapshotWorkflow> workflows) {
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    workflows_ = std::move(workflows);
+  }
+  WriteSnapshot("snapshot");
 }
 
 void ManagementApi::StopSnapshots() {

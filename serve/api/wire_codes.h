@@ -38,6 +38,9 @@ inline constexpr std::array kWireCodes = {
     WireCode{Code::kPredictionFailed, 503, "InternalServerException"},
     WireCode{Code::kNotImplemented, 501, "NotImplementedException"},
     WireCode{Code::kDownloadFailed, 400, "DownloadArchiveException"},
+    WireCode{Code::kWorkflowNotFound, 404, "WorkflowNotFoundException"},
+    WireCode{Code::kInvalidWorkflow, 400, "InvalidDAGException"},
+    WireCode{Code::kWorkflowFailed, 500, "WorkflowException"},
     WireCode{Code::kInternal, 500, "InternalServerException"},
 };
 static_assert(kWireCodes.size() == static_cast<std::size_t>(Code::kInternal) + 1, "one row per code");

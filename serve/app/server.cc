@@ -60,6 +60,8 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
                .cpus = options_.management_api.cpus}),
       inference_api_(models_),
       management_api_(models_, loader_, options_.management_api),
+      workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
+                    Limits(options_)),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -98,7 +100,11 @@ Status Server::Start() {
 }
 
 void Server::LoadModels() {
-  management_api_.LoadAtStart({options_.load_models, options_.start_workers, options_.model_snapshot});
+  const auto restore = [this](const std::vector<SnapshotWorkflow>& workflows) {
+    return workflow_api_.Restore(workflows);
+  };
+  management_api_.LoadAtStart(
+      {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
   models_.SetStarting(false);
 }
 
@@ -129,13 +135,16 @@ Status Server::OpenTls() {
 std::vector<Server::Api> Server::Apis() {
   const ClientCertificates& asked = options_.client_certificates;
   std::vector<Api> apis;
+  Router inference = InferenceRouter(inference_api_, options_.http);
+  inference.Add(WorkflowPredictionRouter(workflow_api_, options_.http));
   apis.push_back({options_.inference, "--inference-address", "Inference", "Flambeau inference API",
-                  asked.inference, InferenceRouter(inference_api_, options_.http), inference_});
+                  asked.inference, std::move(inference), inference_});
   if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kInference));
   if (options_.management_listener) {
+    Router management = ManagementRouter(management_api_, inference_api_, management_pool_);
+    management.Add(WorkflowManagementRouter(workflow_api_, management_pool_));
     apis.push_back({options_.management, "--management-address", "Management", "Flambeau management API",
-                    asked.management, ManagementRouter(management_api_, inference_api_, management_pool_),
-                    management_});
+                    asked.management, std::move(management), management_});
     if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kManagement));
   }
   if (options_.metrics_listener) {

@@ -11,6 +11,7 @@
 
 #include "serve/api/inference_api.h"
 #include "serve/api/management_api.h"
+#include "serve/api/workflow_api.h"
 #include "serve/app/options.h"
 #include "serve/base/status.h"
 #include "serve/http/io_threads.h"
@@ -89,6 +90,7 @@ class Server {
   std::unique_ptr<TokenAuthority> tokens_;  // none: nobody is asked for one
   InferenceApi inference_api_;
   ManagementApi management_api_;
+  WorkflowApi workflow_api_;
   boost::asio::thread_pool management_pool_;
   IoThreads io_threads_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -33,6 +33,9 @@ enum class Code {
   kPredictionFailed,   // the model threw or answered with something unusable
   kNotImplemented,
   kDownloadFailed,  // an archive could not be fetched
+  kWorkflowNotFound,
+  kInvalidWorkflow,  // a graph that cannot be run
+  kWorkflowFailed,   // a part of it could not be registered
   kInternal,
 };
 

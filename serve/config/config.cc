@@ -325,6 +325,10 @@ class Reader {
     if (model_store.empty() && !options.load_models.empty() && options.load_models != "none") {
       Wrong("load_models", "models come from the model store; set `model_store` to its folder");
     }
+    const std::string& workflow_store = options.management_api.workflow_store;
+    if (!workflow_store.empty() && !fs::is_directory(workflow_store, error)) {
+      Wrong("workflow_store", "there is no such folder; make it or name another one");
+    }
     const std::string& unpack_folder = options.management_api.unpack_folder;
     if (!unpack_folder.empty() && !fs::is_directory(unpack_folder, error)) {
       Wrong("unpack_folder", "there is no such folder; make it or name another one");

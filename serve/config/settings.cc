@@ -322,6 +322,14 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Text({"model_store", kModels, "", "Folder with the archives that may be registered."},
                       "FOLDER",
                       [](AppOptions& o, std::string_view text) { o.management_api.model_store = text; }));
+  rows.push_back(Text({"workflow_store", kModels, "",
+                       "Folder with the workflows that may be registered. Empty: the model store."},
+                      "FOLDER",
+                      [](AppOptions& o, std::string_view text) { o.management_api.workflow_store = text; }));
+  rows.push_back(Number({"max_workflow_nodes", kModels, "64", "Nodes of one workflow."}, "N", 1, 10'000,
+                        [](AppOptions& o, std::int64_t n) {
+                          o.management_api.max_workflow_nodes = static_cast<std::size_t>(n);
+                        }));
   rows.push_back(Text({"load_models", kModels, "none",
                        "What is loaded at start: all, none, or archives with commas between them, a.mar or "
                        "name=a.mar. Also as --models."},

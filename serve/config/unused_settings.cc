@@ -25,7 +25,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"grpc_management_max_connection_age_grace_ms", "", kNoGrpc},
       {"enable_grpc_ssl", "false", kNoGrpc},
       {"max_response_size", "", "answers have no limit"},
-      {"workflow_store", "", "this version has no workflows"},
       {"use_env_allowed_urls", "true", "the environment always overrides the file"},
       {"netty_client_threads", "0", kNoPython},
       {"number_of_gpu", "0", kNoGpu},

@@ -92,6 +92,14 @@ ordered_json Schemas() {
                             {"models", ArrayOf(Object({{"modelName", text}, {"modelUrl", text}},
                                                       {"modelName", "modelUrl"}))}},
                            {"models"})},
+      {"WorkflowList", Object({{"nextPageToken", text},
+                               {"workflows", ArrayOf(Object({{"workflowName", text}, {"workflowUrl", text}},
+                                                            {"workflowName", "workflowUrl"}))}},
+                              {"workflows"})},
+      {"Workflow",
+       ArrayOf(Object(
+           {{"workflowName", text}, {"workflowUrl", text}, {"workflowDag", text}, {"nodes", Type("array")}},
+           {"workflowName", "workflowUrl", "workflowDag"}))},
       {"Description",
        ArrayOf(Object(
            {{"modelName", text}, {"modelVersion", text}, {"modelUrl", text}, {"workers", Type("array")}},
@@ -137,6 +145,10 @@ ordered_json AnswerContent(AnswerForm answer) {
       return JsonContent(Ref("Description"));
     case AnswerForm::kStatus:
       return JsonContent(Ref("Status"));
+    case AnswerForm::kWorkflowList:
+      return JsonContent(Ref("WorkflowList"));
+    case AnswerForm::kWorkflow:
+      return JsonContent(Ref("Workflow"));
     case AnswerForm::kMetrics:
       return {{"text/plain; version=0.0.4; charset=utf-8", {{"schema", Type("string")}}}};
     case AnswerForm::kNone:
@@ -186,6 +198,11 @@ ordered_json RequestBody(BodyForm body) {
       return {{"required", true}, {"content", JsonContent(Ref("InferRequest"))}};
     case BodyForm::kRegister:
       return {{"required", false}, {"content", JsonContent(Type("object"))}};
+    case BodyForm::kParameters:
+      return {{"required", false},
+              {"content",
+               {{std::string(kJson), {{"schema", Type("object")}}},
+                {"application/x-www-form-urlencoded", {{"schema", Type("object")}}}}}};
     case BodyForm::kNone:
       break;
   }

@@ -145,6 +145,20 @@ constexpr Operation kOperations[] = {
      "", BodyForm::kNone, AnswerForm::kDocument, "404"},
     {kPut, "/models/{model}/{version}/set-default", "setDefault", "Make a version the default", "",
      BodyForm::kNone, AnswerForm::kStatus, "404"},
+
+    // Workflows
+    {kPost, "/wfpredict/{workflow}", "workflow_predictions", "Take a request through a workflow", "",
+     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
+    {kPut, "/wfpredict/{workflow}", "put_workflow_predictions", "Take a request through a workflow", "",
+     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
+    {kGet, "/workflows", "listWorkflows", "The registered workflows", "limit:string next_page_token:string",
+     BodyForm::kNone, AnswerForm::kWorkflowList},
+    {kPost, "/workflows", "registerWorkflow", "Register a workflow and its models",
+     "url:string workflow_name:string", BodyForm::kParameters, AnswerForm::kStatus, "404 405 409 415"},
+    {kGet, "/workflows/{workflow}", "describeWorkflow", "A workflow and its nodes", "", BodyForm::kNone,
+     AnswerForm::kWorkflow, "404"},
+    {kDelete, "/workflows/{workflow}", "unregisterWorkflow", "Remove a workflow and its models", "",
+     BodyForm::kNone, AnswerForm::kStatus, "404 405 408 409"},
 };
 
 }  // namespace

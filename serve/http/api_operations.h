@@ -9,7 +9,7 @@
 namespace serve {
 
 /// What an operation takes and answers, by the name of a schema in api_description.cc.
-enum class BodyForm : std::uint8_t { kNone, kPrediction, kInstances, kInfer, kRegister };
+enum class BodyForm : std::uint8_t { kNone, kPrediction, kInstances, kInfer, kRegister, kParameters };
 enum class AnswerForm : std::uint8_t {
   kDocument,     // OpenAPI
   kHealth,       // {"status", "reason"}
@@ -26,7 +26,9 @@ enum class AnswerForm : std::uint8_t {
   kModelList,    // management
   kDescription,  // management: an array of versions
   kStatus,       // {"status": "..."}
-  kMetrics,      // Prometheus text
+  kWorkflowList,
+  kWorkflow,  // an array of one description
+  kMetrics,   // Prometheus text
 };
 
 /// How one route reads in the OpenAPI document. Method and pattern are those of the router's table; a test

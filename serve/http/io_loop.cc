@@ -82,6 +82,12 @@ void IoLoop::Finish(std::shared_ptr<Ticket> ticket) {
   if (head == nullptr) boost::asio::post(context_, [this] { TakeFinished(); });
 }
 
+void IoLoop::Post(UniqueFunction<void()> function) {
+  auto ticket = std::make_shared<Ticket>();
+  ticket->run = std::move(function);
+  Finish(std::move(ticket));
+}
+
 void IoLoop::TakeFinished() {
   Ticket* latest = finished_.exchange(nullptr, std::memory_order_acq_rel);
   Ticket* oldest = nullptr;
@@ -94,6 +100,10 @@ void IoLoop::TakeFinished() {
   while (oldest != nullptr) {
     const std::shared_ptr<Ticket> ticket = std::move(oldest->self);
     oldest = oldest->next;
+    if (ticket->run) {
+      ticket->run();
+      continue;
+    }
     ticket->answered = true;
     if (ticket->connection != nullptr) ticket->connection->Resume();
   }

@@ -23,7 +23,7 @@ struct Ticket;
 /// One I/O thread: its io_context, its connections, the sweep over their deadlines, and the way back for
 /// answers. Everything of a connection happens on this thread, so connections need neither locks nor strands.
 ///
-/// Threads: Finish and context() from any thread; the rest on the loop's own thread.
+/// Threads: Finish, Post and context() from any thread; the rest on the loop's own thread.
 class IoLoop : public std::enable_shared_from_this<IoLoop> {
  public:
   using Executor = boost::asio::io_context::executor_type;
@@ -42,6 +42,9 @@ class IoLoop : public std::enable_shared_from_this<IoLoop> {
   /// Hands an answered ticket to its connection. Answers that come together share one wake-up of the thread.
   /// After Stop the ticket is dropped.
   void Finish(std::shared_ptr<Ticket> ticket);
+
+  /// Runs the function soon on the loop's thread; from any thread. After Stop it is dropped.
+  void Post(UniqueFunction<void()> function);
 
   /// Runs the function after what is ready now has been handled; once for a key, however often it is asked
   /// for. While others go on asking, what became ready meanwhile goes first too, a few times.

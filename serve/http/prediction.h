@@ -13,6 +13,13 @@ namespace serve {
 TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::string_view model,
                           std::string_view version, Result<Request>&& request, ReplySender&& sender);
 
+/// Deadline and priority as the client's headers ask for them.
+Result<RequestContext> ReadContext(const HttpRequest& request);
+
+/// Runs a small model on this I/O thread, after the other connections that have something to read were read,
+/// so that their requests share the batch.
+void RunSoon(ModelHandle model);
+
 /// Answers at once.
 TimePoint Refuse(const Status& status, ReplySender&& sender);
 

@@ -28,6 +28,9 @@ struct Ticket {
   // Written before the ticket is handed to the loop, read after.
   UniqueFunction<HttpReply()> make;
 
+  // Set: no answer but something that the loop's thread shall do (IoLoop::Post).
+  UniqueFunction<void()> run;
+
   // The loop's list of answered tickets.
   Ticket* next = nullptr;
   std::shared_ptr<Ticket> self;

@@ -4,6 +4,7 @@
 
 #include "serve/api/inference_api.h"
 #include "serve/api/management_api.h"
+#include "serve/api/workflow_api.h"
 #include "serve/http/options.h"
 #include "serve/http/router.h"
 #include "serve/security/tokens.h"
@@ -29,6 +30,11 @@ Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boos
 void AddKServeRoutes(Router& router, InferenceApi& api, const HttpLimits& limits);
 /// GET /v1/models/{model}: {"name", "ready"}, on both listeners.
 HttpReply ModelReadyV1(const InferenceApi& api, const HttpRequest& request);
+
+/// POST or PUT on /wfpredict/{workflow}, with the headers of a prediction.
+Router WorkflowPredictionRouter(WorkflowApi& api, const HttpLimits& limits);
+/// TorchServe's workflow management under /workflows; calls run on `pool`.
+Router WorkflowManagementRouter(WorkflowApi& api, boost::asio::thread_pool& pool);
 
 /// GET /metrics, with TorchServe's `name[]` filter.
 Router MetricsRouter(Metrics& metrics);

@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::int64_t kLongestTimeoutMs = 24 * 60 * 60 * 1000;
 
-/// Deadline and priority as the client's headers ask for them.
+}  // namespace
+
 Result<RequestContext> ReadContext(const HttpRequest& request) {
   RequestContext context;
   context.arrival = request.arrival;
@@ -43,8 +44,6 @@ Result<RequestContext> ReadContext(const HttpRequest& request) {
   return context;
 }
 
-/// A small model runs on this thread, after the other connections that have something to read were read, so
-/// that their requests share the batch.
 void RunSoon(ModelHandle model) {
   IoLoop* loop = IoLoop::Current();
   const void* key = model.get();
@@ -52,6 +51,8 @@ void RunSoon(ModelHandle model) {
     if (model->RunBorrowed()) RunSoon(std::move(model));
   });
 }
+
+namespace {
 
 /// SageMaker's call: the model is a parameter of the query or of the form.
 TimePoint Invocation(InferenceApi& api, const HttpLimits& limits, HttpRequest& http, ReplySender sender) {

@@ -35,6 +35,7 @@ struct CallParameters {
   std::optional<std::string> handler;
   std::vector<std::string> inputs;
   std::optional<std::string> batch;
+  std::string workflow;  // not empty: the version is a part of it, comes and goes with it
 };
 
 /// What is known of a version besides its queue and workers; fixed when it is loaded.

@@ -20,8 +20,6 @@ using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
 using Models = std::vector<std::shared_ptr<ModelMetrics>>;
 
-constexpr std::array<std::string_view, 5> kHttpClasses = {"1xx", "2xx", "3xx", "4xx", "5xx"};
-
 ClientMetric CounterSample(Labels labels, double value) {
   ClientMetric sample;
   sample.label = std::move(labels);
@@ -172,6 +170,26 @@ void AddModelFamilies(Families& families, const std::string& host) {
   }
 }
 
+void AddWorkflowFamilies(Families& families, const std::vector<std::shared_ptr<WorkflowMetrics>>& workflows) {
+  if (workflows.empty()) return;
+  auto& requests = families.Start("flambeau_workflow_requests_total",
+                                  "Answered requests of a workflow, by status.", MetricType::Counter);
+  for (const auto& workflow : workflows) {
+    for (std::size_t i = 0; i < kHttpClasses.size(); ++i) {
+      if (i == 0 || i == 2) continue;  // never answered
+      requests.push_back(
+          CounterSample({{"workflow", workflow->workflow}, {"code", std::string(kHttpClasses[i])}},
+                        AsDouble(workflow->requests[i])));
+    }
+  }
+  auto& duration = families.Start("flambeau_workflow_duration_seconds",
+                                  "From the arrival of a workflow's request to the answer of its last node.",
+                                  MetricType::Histogram);
+  for (const auto& workflow : workflows) {
+    duration.push_back(HistogramSample({{"workflow", workflow->workflow}}, workflow->duration.Read()));
+  }
+}
+
 void AddProcessFamilies(Families& families) {
   const ProcessStats process = ReadProcessStats();
   families.AddGauge("process_resident_memory_bytes", "Memory of the process that lies in RAM.",
@@ -270,10 +288,27 @@ std::shared_ptr<ModelMetrics> Metrics::ForModel(std::string name, std::string ve
   return model;
 }
 
+std::shared_ptr<WorkflowMetrics> Metrics::ForWorkflow(std::string name) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(workflows_,
+                [](const std::weak_ptr<WorkflowMetrics>& workflow) { return workflow.expired(); });
+  for (const std::weak_ptr<WorkflowMetrics>& entry : workflows_) {
+    std::shared_ptr<WorkflowMetrics> workflow = entry.lock();
+    if (workflow && workflow->workflow == name) return workflow;
+  }
+  auto workflow = std::make_shared<WorkflowMetrics>(std::move(name));
+  workflows_.push_back(workflow);
+  return workflow;
+}
+
 std::string Metrics::Text(const std::vector<std::string>& names) const {
   Models models;
+  std::vector<std::shared_ptr<WorkflowMetrics>> workflows;
   {
     const std::lock_guard lock(mutex_);
+    for (const std::weak_ptr<WorkflowMetrics>& entry : workflows_) {
+      if (std::shared_ptr<WorkflowMetrics> workflow = entry.lock()) workflows.push_back(std::move(workflow));
+    }
     for (const std::weak_ptr<ModelMetrics>& entry : models_) {
       if (std::shared_ptr<ModelMetrics> model = entry.lock()) models.push_back(std::move(model));
     }
@@ -285,7 +320,10 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
 
   const std::string host = HostName();
   Families families(models);
+  std::sort(workflows.begin(), workflows.end(),
+            [](const auto& left, const auto& right) { return left->workflow < right->workflow; });
   AddModelFamilies(families, host);
+  AddWorkflowFamilies(families, workflows);
 
   auto& http = families.Start("flambeau_http_requests_total",
                               "Answered HTTP requests of all listeners, by status.", MetricType::Counter);

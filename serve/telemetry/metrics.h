@@ -122,6 +122,18 @@ struct ModelMetrics {
   std::array<Gauge, kWorkerStateNames.size()> workers;
 };
 
+/// The classes of answers that are counted: label `code`.
+inline constexpr std::array<std::string_view, 5> kHttpClasses = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+
+/// What is measured of one workflow; held by it, read by the scrape.
+struct WorkflowMetrics {
+  explicit WorkflowMetrics(std::string name) : workflow(std::move(name)) {}
+  const std::string workflow;
+
+  std::array<Counter, kHttpClasses.size()> requests;  // by the class of their answer
+  Histogram duration{LatencyBounds()};                // arrival → the answer of the last node
+};
+
 /// All metric families of the server, declared once; text for /metrics.
 ///
 /// Threads: every method from any thread; hot-path instruments are reached without it.
@@ -136,6 +148,9 @@ class Metrics {
   /// of the same name and version (it drains while its successor loads), both share it: no series appears
   /// twice.
   std::shared_ptr<ModelMetrics> ForModel(std::string name, std::string version);
+
+  /// The same for a workflow.
+  std::shared_ptr<WorkflowMetrics> ForWorkflow(std::string name);
 
   /// Prometheus text format 0.0.4. `names`: TorchServe's `name[]` filter, exact sample names; empty: all.
   [[nodiscard]] std::string Text(const std::vector<std::string>& names) const;
@@ -152,7 +167,8 @@ class Metrics {
   std::array<Counter, 6> http_;  // by first digit of the status
   const bool torchserve_names_;
   mutable std::mutex mutex_;
-  std::vector<std::weak_ptr<ModelMetrics>> models_;  // guarded by mutex_
+  std::vector<std::weak_ptr<ModelMetrics>> models_;        // guarded by mutex_
+  std::vector<std::weak_ptr<WorkflowMetrics>> workflows_;  // guarded by mutex_
 };
 
 }  // namespace serve

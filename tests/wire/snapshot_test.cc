@@ -67,6 +67,26 @@ TEST_F(SnapshotTest, ModelsAreThereAgainAsTheyWere) {
   EXPECT_EQ(server->Stop(), 0) << server->Log();
 }
 
+TEST_F(SnapshotTest, WorkflowsAreThereAgainAndTheirModelsOnlyWithThem) {
+  store_.Write("w/spec.yaml",
+               "models: {a: {url: double.pt, batch-size: 4}, b: {url: triple.pt}}\ndag: {a: [b]}");
+  store_.Write("w/WAR-INF/MANIFEST.json", R"({"workflow": {"specFile": "spec.yaml"}})");
+  {
+    const auto server = Start();
+    EXPECT_EQ(Request(server->management(), "POST", "/workflows?url=w&workflow_name=first").status, 200);
+    EXPECT_EQ(Request(server->management(), "POST", "/workflows?url=w&workflow_name=second").status, 200);
+    EXPECT_EQ(Request(server->management(), "DELETE", "/workflows/second").status, 200);
+    EXPECT_EQ(server->Stop(), 0) << server->Log();
+  }
+  // Also where nobody may register anything any more.
+  const auto server = Start({"--enable-model-api", "false"});
+  EXPECT_EQ(Get(server->inference(), "/ping").status, 200);
+  EXPECT_THAT(ModelNames(*server), ElementsAre("first__a", "first__b"));
+  EXPECT_EQ(DescribeOne(*server, "first__a")["batchSize"], 4);
+  EXPECT_TRUE(IsJson(PostJson(server->inference(), "/wfpredict/first", "[1]"), "[6.0]"));
+  EXPECT_EQ(server->Stop(), 0) << server->Log();
+}
+
 TEST_F(SnapshotTest, EveryChangeIsWrittenInTorchServesForm) {
   const auto server = Start();
   EXPECT_THAT(Snapshots(), ElementsAre(testing::EndsWith("-startup.cfg")));

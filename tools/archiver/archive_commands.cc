@@ -4,7 +4,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <glob.h>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/archive.h"
+#include "tools/archiver/extra_files.h"
 
 namespace serve {
 namespace {
@@ -81,29 +81,6 @@ Status ReadBatch(const std::string& text, BatchRange& batch) {
   const Result<BatchRange> range = ParseBatchRange(text);
   if (!range) return InvalidArgument(fmt::format("--batch {}: {}", text, range.error().message));
   batch = *range;
-  return {};
-}
-
-/// A comma list whose items may hold wildcards.
-Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<fs::path>& files) {
-  std::error_code error;
-  for (const std::string& list : lists) {
-    for (std::size_t begin = 0; begin <= list.size();) {
-      const std::size_t end = std::min(list.find(',', begin), list.size());
-      const std::string item = list.substr(begin, end - begin);
-      begin = end + 1;
-      if (item.empty()) continue;
-      if (item.find_first_of("*?[") == std::string::npos || fs::exists(item, error)) {
-        files.emplace_back(item);
-        continue;
-      }
-      glob_t found{};
-      const bool any = glob(item.c_str(), 0, nullptr, &found) == 0;
-      for (std::size_t i = 0; any && i < found.gl_pathc; ++i) files.emplace_back(found.gl_pathv[i]);
-      globfree(&found);
-      if (!any) return {Code::kNotFound, fmt::format("--extra-files {}: no file matches", item)};
-    }
-  }
   return {};
 }
 

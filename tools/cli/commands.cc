@@ -55,8 +55,10 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
     exit_code = kToolUsage;
   });
   AddModelsCommands(app, client, exit_code);
+  AddWorkflowsCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);
+  AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
   app.footer(
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
       "Each command has its own --help, with an example.");

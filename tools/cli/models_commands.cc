@@ -7,47 +7,14 @@
 #include <system_error>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "tools/cli/answer_text.h"
 #include "tools/cli/server_commands.h"
 
 namespace serve {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr int kMaxPages = 10'000;  // of a list: ends a server that never does
-
-std::string Text(const Json& value) {
-  return value.is_string() ? value.get<std::string>()
-                           : value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string Field(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found == object.end() ? "" : Text(*found);
-}
-
-/// Columns as wide as their longest cell; the last one is not padded.
-std::string Table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i + 1 < row.size(); ++i) text += fmt::format("{:<{}}  ", row[i], widths[i]);
-    text += row.back() + "\n";
-  }
-  return text;
-}
-
-int UnexpectedAnswer(const ApiClient& client, const HttpAnswer& answer) {
-  return client.Fail(Internal(
-      fmt::format("the answer is not what a management API sends; is --management right? It began with: {}",
-                  answer.body.substr(0, 200))));
-}
 
 int RunList(const ApiClient& client, int limit, const std::string& first_page) {
   std::vector<std::vector<std::string>> rows = {{"NAME", "DEFAULT VERSION", "URL"}};

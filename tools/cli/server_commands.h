@@ -9,6 +9,8 @@ namespace serve {
 /// Adds `models list|describe|register|scale|set-default|unregister`. A chosen command runs while `app`
 /// parses and leaves its exit code in `exit_code`. The references outlive the parse.
 void AddModelsCommands(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `workflows list|describe|register|remove`, likewise.
+void AddWorkflowsCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `predict MODEL[:VERSION]`, likewise.
 void AddPredictCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 

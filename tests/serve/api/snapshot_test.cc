@@ -48,6 +48,21 @@ TEST(SnapshotTest, WhatCannotBeUsedIsAProblemAndTheRestIsRead) {
   EXPECT_FALSE(ParseSnapshotText("inference_address=http://127.0.0.1:8080\n"));
 }
 
+TEST(SnapshotTest, WorkflowsAreReadBackAndBrokenOnesAreProblems) {
+  const std::string text =
+      SnapshotText({}, {}, {{"w", "http://x/w.war", "w.war"}}, "name", std::chrono::system_clock::now());
+  const Result<Snapshot> snapshot = ParseSnapshotText(text);
+  ASSERT_TRUE(snapshot) << snapshot.error().message;
+  ASSERT_THAT(snapshot->workflows, SizeIs(1));
+  EXPECT_EQ(snapshot->workflows[0].name, "w");
+  EXPECT_EQ(snapshot->workflows[0].url, "http://x/w.war");
+  EXPECT_EQ(snapshot->workflows[0].file, "w.war");
+  const Result<Snapshot> broken =
+      ParseSnapshotJson(R"({"models": {}, "flambeau": {"workflows": [7, {"workflowName": "w"}]}})");
+  ASSERT_TRUE(broken);
+  EXPECT_THAT(broken->problems, SizeIs(2));
+}
+
 std::string Text(const std::string& file) {
   return "#Saving snapshot\nmodel_snapshot={\"models\"\\: {\"m\"\\: {\"1.0\"\\: {\"marName\"\\: \"" + file +
          "\"}}}}\n";

@@ -279,5 +279,52 @@ TEST_F(ServerTest, AModelThatTakesTooLongToLoadIsReportedAndTheServerGoesOn) {
   EXPECT_TRUE(server->Stop());
 }
 
+// What ThreadSanitizer can see of a workflow: its requests change threads at every node.
+TEST_F(ServerTest, WorkflowsAreAskedWhileTheyComeAndGo) {
+  fs::create_directories(store_ / "w" / "WAR-INF");
+  std::ofstream(store_ / "w" / "WAR-INF" / "MANIFEST.json") << R"({"workflow": {"specFile": "w.yaml"}})";
+  std::ofstream(store_ / "w" / "w.yaml")
+      << "models: {batch-size: 4, max-workers: 2, a: {url: m1}, b: {url: m2}, c: {url: m3}}\n"
+         "functions: {pre: pass, both: merge}\n"
+         "dag: {pre: [a, b], a: [c], c: [both], b: [both]}\n";
+  AppOptions options;
+  options.io_threads = 2;
+  options.management_api.defaults.tuning = TuningMode::kOff;
+  auto server = MakeServer(FakeRuntime::Echo, options);
+  Client management(server->management_port());
+  const auto registered = management.Call(http::verb::post, "/workflows?url=w&workflow_name=stays");
+  ASSERT_EQ(registered.status, 200) << registered.body;
+  std::atomic<bool> stop{false};
+  std::atomic<int> wrong{0};
+  std::atomic<int> asked{0};
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&, i] {
+      Client client(server->inference_port());
+      const std::string row = "[" + std::to_string(i) + ",1]";
+      const std::string answer = std::to_string(i) + ".0,1.0]";
+      while (!stop) {
+        const auto reply = client.Call(http::verb::post, "/wfpredict/stays", row);
+        const bool right = reply.body == "{\"c\":[" + answer + ",\"b\":[" + answer + "}" ||
+                           reply.body == "{\"b\":[" + answer + ",\"c\":[" + answer + "}";
+        wrong += reply.status == 200 && right ? 0 : 1;
+        const auto other = client.Call(http::verb::post, "/wfpredict/comes", row);
+        wrong += other.status == 200 || other.status == 404 ? 0 : 1;
+        ++asked;
+      }
+    });
+  }
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(management.Call(http::verb::post, "/workflows?url=w&workflow_name=comes").status, 200);
+    const int before = asked;
+    while (asked < before + 8) std::this_thread::yield();
+    EXPECT_EQ(management.Call(http::verb::delete_, "/workflows/comes").status, 200);
+  }
+  stop = true;
+  clients.clear();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_TRUE(server->Stop());
+}
+
 }  // namespace
 }  // namespace serve

@@ -29,11 +29,19 @@ std::string PathOf(std::string pattern) {
 
 class ApiDescriptionTest : public ::testing::Test {
  protected:
+  static Router Both(Router first, Router second) {
+    first.Add(std::move(second));
+    return first;
+  }
+
   InferenceServer server_;
   std::vector<Router> routers_ = {
-      WithDescription(InferenceRouter(server_.api, {}), "inference", server_.api),
-      WithDescription(ManagementRouter(server_.management_api, server_.api, server_.pool), "management",
-                      server_.api),
+      WithDescription(
+          Both(InferenceRouter(server_.api, {}), WorkflowPredictionRouter(server_.workflow_api, {})),
+          "inference", server_.api),
+      WithDescription(Both(ManagementRouter(server_.management_api, server_.api, server_.pool),
+                           WorkflowManagementRouter(server_.workflow_api, server_.pool)),
+                      "management", server_.api),
       WithDescription(MetricsRouter(server_.metrics), "metrics", server_.api)};
 };
 

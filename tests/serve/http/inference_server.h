@@ -152,6 +152,7 @@ class InferenceServer {
   Loader loader{{}, metrics, {}, {}};
   InferenceApi api{models};
   ManagementApi management_api{models, loader, ManagementOptions()};
+  WorkflowApi workflow_api{management_api, api, metrics, ManagementOptions(), {}, {}};
   boost::asio::thread_pool pool{1};
   IoThreads io{2};
   std::unique_ptr<Listener> inference;

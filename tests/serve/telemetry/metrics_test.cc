@@ -87,6 +87,22 @@ TEST(HistogramTest, ObservationsOfManyThreadsAreAllCounted) {
   EXPECT_DOUBLE_EQ(histogram.Read().sum, 6'000.0);
 }
 
+TEST(MetricsTest, AWorkflowsSeriesComeAndGoWithIt) {
+  Metrics metrics(false);
+  EXPECT_THAT(metrics.Text({}), Not(HasSubstr("flambeau_workflow_")));
+  {
+    const auto workflow = metrics.ForWorkflow("w");
+    EXPECT_EQ(metrics.ForWorkflow("w"), workflow);
+    workflow->requests[1].Add(3);
+    workflow->duration.Observe(0.2);
+    const auto samples = Samples(metrics.Text({}));
+    EXPECT_EQ(samples.at(R"(flambeau_workflow_requests_total{workflow="w",code="2xx"})"), "3");
+    EXPECT_EQ(samples.at(R"(flambeau_workflow_requests_total{workflow="w",code="5xx"})"), "0");
+    EXPECT_EQ(samples.at(R"(flambeau_workflow_duration_seconds_count{workflow="w"})"), "1");
+  }
+  EXPECT_THAT(metrics.Text({}), Not(HasSubstr("flambeau_workflow_")));
+}
+
 TEST(MetricsTest, AModelsCountersAppearWithItsLabels) {
   Metrics metrics(false);
   const auto model = metrics.ForModel("news", "1.0");
