@@ -19,6 +19,7 @@
 #include "serve/model/served_models.h"
 #include "serve/runtime/runtime.h"
 #include "serve/security/tokens.h"
+#include "serve/telemetry/metric_job.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
@@ -55,6 +56,7 @@ class Server {
   [[nodiscard]] int metrics_port() const { return metrics_listener_ ? metrics_listener_->port() : 0; }
 
  private:
+  Status OpenMetrics();
   Status OpenTokens();
   Status OpenListeners();
   Status WritePortFile() const;
@@ -63,6 +65,7 @@ class Server {
   const AppOptions options_;
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
+  std::unique_ptr<MetricJob> metric_job_;
   ServedModels models_;
   std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;
@@ -79,7 +82,9 @@ class Server {
 /// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one
 /// ends it at once) and gives the exit code: 0 done, 1 cannot start or requests were cut off, 2 wrong usage.
 /// `runtimes` is asked for the runtimes once a server is really to be started.
+/// `listening`, if given, is called once all listeners are open.
 using MakeRuntimes = std::function<std::vector<std::unique_ptr<RuntimeFactory>>()>;
-int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes);
+int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
+             const std::function<void()>& listening = {});
 
 }  // namespace serve
