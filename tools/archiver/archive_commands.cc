@@ -4,9 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <glob.h>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -17,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/archive.h"
+#include "tools/archiver/create_arguments.h"
 
 namespace serve {
 namespace {
@@ -84,29 +83,6 @@ Status ReadBatch(const std::string& text, BatchRange& batch) {
   return {};
 }
 
-/// A comma list whose items may hold wildcards.
-Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<fs::path>& files) {
-  std::error_code error;
-  for (const std::string& list : lists) {
-    for (std::size_t begin = 0; begin <= list.size();) {
-      const std::size_t end = std::min(list.find(',', begin), list.size());
-      const std::string item = list.substr(begin, end - begin);
-      begin = end + 1;
-      if (item.empty()) continue;
-      if (item.find_first_of("*?[") == std::string::npos || fs::exists(item, error)) {
-        files.emplace_back(item);
-        continue;
-      }
-      glob_t found{};
-      const bool any = glob(item.c_str(), 0, nullptr, &found) == 0;
-      for (std::size_t i = 0; any && i < found.gl_pathc; ++i) files.emplace_back(found.gl_pathv[i]);
-      globfree(&found);
-      if (!any) return {Code::kNotFound, fmt::format("--extra-files {}: no file matches", item)};
-    }
-  }
-  return {};
-}
-
 Status ReadLineage(const std::string& file, nlohmann::ordered_json& lineage) {
   if (file.empty()) return {};
   std::ifstream stream(file, std::ios::binary);
@@ -129,10 +105,6 @@ Status ReadHandlerOptions(const std::vector<std::string>& typed, CreateOptions& 
 }
 
 int RunCreate(CreateArguments& typed, const Console& console) {
-  static const std::map<std::string, ArchiveFormat> kFormats = {{"default", ArchiveFormat::kDefault},
-                                                                {"zip-store", ArchiveFormat::kZipStore},
-                                                                {"no-archive", ArchiveFormat::kNoArchive},
-                                                                {"tgz", ArchiveFormat::kTgz}};
   CreateOptions& options = typed.options;
   options.serialized_file = typed.serialized_file;
   options.model_file = typed.model_file;
@@ -140,7 +112,7 @@ int RunCreate(CreateArguments& typed, const Console& console) {
   options.config_file = typed.config_file;
   options.example_input = typed.example;
   options.export_path = typed.export_path;
-  options.format = kFormats.at(typed.format);
+  options.format = FormatOf(typed.format);
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),
@@ -280,7 +252,7 @@ void AddCreate(CLI::App& archive, const Console& console, int& exit_code) {
   create
       ->add_option("--archive-format", typed->format,
                    "default, zip-store (.mar), tgz (.tar.gz) or no-archive (folder)")
-      ->check(CLI::IsMember({"default", "zip-store", "no-archive", "tgz"}))
+      ->check(CLI::IsMember(FormatNames()))
       ->capture_default_str();
   create->add_flag("-f,--force", options.force, "Replace what is there");
   create->add_option("-r,--requirements-file", typed->requirements_file, "Kept for TorchServe");
