@@ -256,6 +256,7 @@ class Writer {
     const std::size_t dropped = pool_->overrun_counter();
     pool_.reset();  // the last owner: joins the writer after it has written what is queued
     NoteDropped(dropped);
+    Flush(true);
   }
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -302,14 +303,17 @@ class Writer {
   void AfterLine() {
     const bool idle = queue_->queue_size() == 0;
     if (idle) NoteDropped(queue_->overrun_counter());
+    Flush(idle);
+  }
+  void Flush(bool all) {
     ForEachFile([&](LineFile& file) {
-      if (!idle && file.pending().size() < kFlushBytes) return;
+      if (!all && file.pending().size() < kFlushBytes) return;
       file.Flush();
       if (const std::string problem = file.TakeProblem(); !problem.empty()) {
         AppendLine(server_.pending(), format_, LogLevel::kError, std::chrono::system_clock::now(), problem);
       }
     });
-    if (idle) server_.Flush();
+    if (all) server_.Flush();
   }
   /// The server's own comes last: it tells of the others.
   void ForEachFile(const std::function<void(LineFile&)>& call) {

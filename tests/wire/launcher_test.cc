@@ -30,8 +30,10 @@ class Launcher {
   Ran Run(const std::vector<std::string>& args) const {
     std::vector<std::string> words = {Program("torchserve")};
     words.insert(words.end(), args.begin(), args.end());
-    const TemporaryFolder working;
-    ChildProcess process(words, working.path(), {{"TMPDIR", folder_.path().string()}});
+    // Stays for the server that it may leave behind: MKL ends a process whose working folder is gone.
+    const fs::path working = folder_ / ("run" + std::to_string(++runs_));
+    fs::create_directories(working);
+    ChildProcess process(words, working, {{"TMPDIR", folder_.path().string()}});
     const std::optional<int> code = process.WaitForExit();
     return {code.value_or(-1), process.Out(), process.Err()};
   }
@@ -56,6 +58,7 @@ class Launcher {
 
  private:
   TemporaryFolder folder_;
+  mutable int runs_ = 0;
 };
 
 TEST(LauncherTest, StartReturnsWhenTheServerListensAndStopWhenItHasEnded) {
