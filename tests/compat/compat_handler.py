@@ -20,5 +20,7 @@ def handle(data, context):
         value = row.get("data", row.get("body"))
         if isinstance(value, (bytes, bytearray)):
             value = json.loads(value)
+        if isinstance(value, dict):
+            value = value["data"]
         answers.append(model(torch.tensor(value, dtype=torch.float32)).tolist())
     return answers

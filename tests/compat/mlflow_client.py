@@ -21,7 +21,7 @@ class Double(torch.nn.Module):
 
 def expect(what, condition, seen):
     print(f"{'ok   ' if condition else 'FAIL '} {what}" + ("" if condition else f": {seen}"), flush=True)
-    return condition
+    return bool(condition)
 
 
 def main():
@@ -44,8 +44,8 @@ def main():
 
     answer = json.loads(client.predict(name, torch.tensor([[1.0, 2.0]])))
     done.append(expect("a tensor is predicted", answer in ([[2.0, 4.0]], [2.0, 4.0]), answer))
-    answer = json.loads(client.predict(name, json.dumps([3.0])))
-    done.append(expect("a JSON text is predicted", answer == [6.0], answer))
+    answer = json.loads(client.predict(name, json.dumps({"data": "[3.0]"})))  # which the client sends as a form
+    done.append(expect("a JSON object is predicted", answer == [6.0], answer))
 
     client.create_deployment(name=name, model_uri=str(model), flavor="pytorch", config=config)
     versions = json.loads(client.get_deployment(name + "/all")["deploy"])
