@@ -53,8 +53,8 @@ class Server:
         self.store = self.folder / "store"
         self.store.mkdir()
         self.programs, self.theirs = programs, theirs
-        for name, file in models.items():
-            self.pack(name, file)
+        for name, (file, version) in models.items():
+            self.pack(name, file, version)
         ports = free_ports(5)
         self.ports = dict(zip(LISTENERS, ports))
         lines = {f"{name}_address": f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
@@ -82,9 +82,9 @@ class Server:
         for name in filter(None, str(settings.get("load_models", "")).split(",")):
             self.wait_for_worker(name.split(".")[0])
 
-    def pack(self, name, file):
+    def pack(self, name, file, version):
         handler = HERE / "compat_handler.py" if self.theirs else "base_handler"
-        subprocess.run([*self.programs["torch-model-archiver"], "--model-name", name, "--version", "1.0",
+        subprocess.run([*self.programs["torch-model-archiver"], "--model-name", name, "--version", version,
                         "--serialized-file", file, "--handler", handler, "--export-path", self.store],
                        check=True, stdout=subprocess.DEVNULL)
 
@@ -250,7 +250,8 @@ def main():
     for theirs, folder in ((False, options.programs), (True, options.torchserve)):
         if folder:
             programs[theirs] = {name: [str(folder.resolve() / name)] for name in ("torchserve", "torch-model-archiver")}
-    models = {name: options.models.resolve() / f"{name}.pt" for name in ("double", "triple")}
+    double, triple = (options.models.resolve() / f"{name}.pt" for name in ("double", "triple"))
+    models = {"double": (double, "1.0"), "triple": (triple, "1.0"), "second": (triple, "2.0")}
     cases = failed = known = 0
     for group in groups:
         if options.group in (None, group["group"]):

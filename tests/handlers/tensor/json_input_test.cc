@@ -51,12 +51,12 @@ TEST(TensorJsonTest, TheOnlyInputMayBeCalledDataOrBody) {
     const auto handler = declared ? TensorHandlerFor({"x:float32:[2]"})
                                   : TensorHandlerFor(std::initializer_list<std::string_view>{});
     for (const char* body :
-         {R"({"data": [[1, 2]]})", R"({"body": [[1, 2]]})", R"({"instances": [{"data": [1, 2]}]})"}) {
+         {R"({"data": [1, 2]})", R"({"body": [1, 2]})", R"({"instances": [{"data": [1, 2]}]})"}) {
       const Sample sample = Prepared(*handler, body);
       EXPECT_THAT(sample.inputs[0].shape, ElementsAre(1, 2)) << body;
       EXPECT_THAT(Values<float>(sample.inputs[0]), ElementsAre(1, 2)) << body;
     }
-    EXPECT_FALSE(handler->Prepare(RawRequest(R"({"data": [[1, 2]], "body": [[1, 2]]})")));
+    EXPECT_FALSE(handler->Prepare(RawRequest(R"({"data": [1, 2], "body": [1, 2]})")));
   }
   const auto two = TensorHandlerFor({"x:float32:[2]", "y:float32:[2]"});
   EXPECT_FALSE(two->Prepare(RawRequest(R"({"data": [1, 2]})")));
