@@ -142,6 +142,9 @@ TEST(LauncherTest, WrongUsageIsTwo) {
   EXPECT_EQ(unknown.code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("usage: torchserve"));
   EXPECT_EQ(launcher.Run({"--start", "--stop"}).code, 2);
+  const Ran word = RunProgram({"torchserve", "--strat"});  // without the link
+  EXPECT_EQ(word.code, 2);
+  EXPECT_EQ(word.err, unknown.err);
   const Ran version = launcher.Run({"-v"});
   EXPECT_EQ(version.code, 0);
   EXPECT_THAT(version.out, HasSubstr("TorchServe Version is 0.12.0\n"));

@@ -59,6 +59,15 @@ TEST(LogFilesTest, AFileRotatesAndAFolderThatCannotBeMadeKeepsNobodyFromStarting
   EXPECT_THAT(server.Log(), HasSubstr("cannot write the log file"));
 }
 
+TEST(LogFilesTest, AFullDiskLosesLinesAndNoRequest) {
+  ServerProcess server({{"double.pt"}, {"--access-log-file", "/dev/full"}, {}});
+  for (int i = 0; i < 20; ++i)
+    ASSERT_EQ(PostJson(server.inference(), "/predictions/double", "[1]").status, 200);
+  EXPECT_TRUE(WaitUntil([&] { return server.Metric("flambeau_log_lines_lost_total") >= 20; }));
+  EXPECT_EQ(server.Stop(), 0);
+  EXPECT_THAT(server.Log(), HasSubstr("log lines are lost, /dev/full takes no more"));
+}
+
 TEST(MetricsConfigTest, DecidesWhatIsExported) {
   const TemporaryFolder folder;
   const std::string file = folder
