@@ -224,10 +224,30 @@ def run_group(group, ours, theirs, models, options):
     return len(group["cases"]), failed, known
 
 
+def run_commands(group, programs, options):
+    """The launcher's and the archiver's texts and exit codes, of each server's programs; counts as above."""
+    failed = 0
+    for theirs, found in programs.items():
+        for case in group["commands"] if found else ():
+            with tempfile.TemporaryDirectory(prefix="flambeau-compat-") as folder:
+                environment = {**os.environ, **{name: folder for name in ("TMPDIR", "TEMP", "TMP")}}
+                done = subprocess.run([*found[case["run"][0]], *case["run"][1:]], cwd=folder, env=environment,
+                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+            wrong = None
+            if done.returncode != case["code"]:
+                wrong = f"exit code is {done.returncode}, expected {case['code']}; {done.stderr[-160:]!r}"
+            wrong = wrong or matches(case["text"], done.stdout + done.stderr, "the output")
+            failed += bool(wrong)
+            if wrong or options.verbose:
+                verdict = "ok   " if not wrong else "DIFF " if theirs else "FAIL "
+                print(f"{verdict} {' '.join(case['run'])}{': ' + wrong if wrong else ''}", flush=True)
+    return len(group["commands"]), failed, 0
+
+
 def check_rows(groups):
     """Marks that name no row of the migration page."""
     rows = {line.split("|")[1].strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")}
-    cases = [case for group in groups for case in group["cases"]]
+    cases = [case for group in groups for case in group.get("cases", ())]
     return [f"FAIL  {case['call']}: no row `{case.get('row')}` in {PAGE.name}"
             for case in cases if "theirs" in case and case.get("row") not in rows]
 
@@ -255,7 +275,10 @@ def main():
     cases = failed = known = 0
     for group in groups:
         if options.group in (None, group["group"]):
-            counts = run_group(group, programs[False], programs[True], models, options)
+            if "commands" in group:
+                counts = run_commands(group, programs, options)
+            else:
+                counts = run_group(group, programs[False], programs[True], models, options)
             cases, failed, known = cases + counts[0], failed + counts[1], known + counts[2]
     print(f"compare: {cases} cases, {failed + len(problems)} failed, {known} differ from TorchServe on purpose")
     sys.exit(bool(failed or problems))

@@ -19,7 +19,7 @@ def handle(data, context):
         return [{}]
     answers = []
     for row in data:
-        value = row.get("data", row.get("body"))
+        value = row.get("data", row.get("body")) if isinstance(row, dict) else row  # an envelope's instance
         if isinstance(value, (bytes, bytearray)):
             value = json.loads(value)
         if isinstance(value, dict):

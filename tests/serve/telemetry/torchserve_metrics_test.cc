@@ -1,11 +1,18 @@
 #include "serve/telemetry/torchserve_metrics.h"
 
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "serve/base/log.h"
+#include "serve/telemetry/metric_job.h"
 #include "serve/telemetry/metrics.h"
 #include "serve/telemetry/metrics_config.h"
 
@@ -148,6 +155,30 @@ TEST(TorchServeMetricsTest, TimesAreMeansSinceTheLastLook) {
   metrics.Sample();  // nothing happened
   EXPECT_THAT(metrics.LogLines(true), IsEmpty());
   EXPECT_THAT(metrics.LogLines(false), Not(HasSubstr("WorkerLoadTime")));
+}
+
+TEST(MetricJobTest, WritesTheLinesOfItsLifeAtItsEnd) {
+  std::string folder = testing::TempDir() + "flambeau_metric_job_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  LogOptions options;
+  options.metrics_folder = folder;
+  StartLogging(options);
+  Metrics metrics(false);
+  const auto model = metrics.ForModel("m", "1.0");
+  {
+    const MetricJob job(metrics, std::chrono::seconds(3600), true);
+    metrics.CountHttp(404);
+    model->inference.Observe(0.5);
+  }
+  StopLogging();
+  const auto read = [&folder](const char* name) {
+    std::ifstream file(folder + name);
+    return std::string((std::istreambuf_iterator<char>(file)), {});
+  };
+  EXPECT_THAT(read("/ts_metrics.log"), HasSubstr(" - Requests4XX.Count:1.0|"));
+  EXPECT_THAT(read("/ts_metrics.log"), HasSubstr(" - CPUUtilization.Percent:"));
+  EXPECT_THAT(read("/model_metrics.log"), HasSubstr(" - PredictionTime.ms:500.0|#ModelName:m,"));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(SystemStatsTest, AreThoseOfAMachine) {
