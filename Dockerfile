@@ -26,6 +26,8 @@ RUN apt-get update \
 COPY --from=build /flambeau/build/libtorch/lib/*.so* /flambeau/build/libtorch/lib/
 COPY --from=build /flambeau/build/release/bin/flambeau /flambeau/build/release/bin/libflambeau_torchscript.so \
      /flambeau/build/release/bin/flambeau-train /usr/local/bin/
+# The command lines of TorchServe's own programs.
+RUN ln -s flambeau /usr/local/bin/torchserve && ln -s flambeau /usr/local/bin/torch-model-archiver
 USER flambeau
 ENV FLAMBEAU_INFERENCE_ADDRESS=http://0.0.0.0:8080 \
     FLAMBEAU_METRICS_ADDRESS=http://0.0.0.0:8082 \

@@ -1,4 +1,6 @@
 #include <cstdlib>
+#include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -7,7 +9,9 @@
 
 #include "serve/app/server.h"
 #include "serve/runtime/shared_library.h"
+#include "tools/archiver/model_archiver.h"
 #include "tools/cli/commands.h"
+#include "tools/launcher/torchserve.h"
 
 namespace {
 
@@ -19,11 +23,7 @@ void LimitSpinning() {
   if (std::getenv("OMP_WAIT_POLICY") == nullptr) setenv("GOMP_SPINCOUNT", "20000", 0);
 }
 
-}  // namespace
-
-/// `flambeau serve …` is the server; every other word is a tool that talks to one, or works on archives.
-int main(int argc, char** argv) {
-  if (argc < 2 || std::string_view(argv[1]) != "serve") return serve::RunTool(argc, argv);
+int Serve(const std::vector<std::string>& args, const std::function<void()>& listening) {
   LimitSpinning();  // before a thread is started, and before the library is loaded that reads it
   const auto runtimes = [] {
     std::vector<std::unique_ptr<serve::RuntimeFactory>> factories;
@@ -31,5 +31,25 @@ int main(int argc, char** argv) {
         "libflambeau_torchscript.so", std::vector<std::string>{".pt", ".pth", ".pt2"}));
     return factories;
   };
-  return serve::RunServe(std::vector<std::string>(argv + 2, argv + argc), runtimes);
+  return serve::RunServe(args, runtimes, listening);
+}
+
+}  // namespace
+
+/// `flambeau serve …` is the server; other words are tools that talk to one, or work on archives. The names
+/// of TorchServe's own programs (links to this one, or the first word) bring their command lines.
+int main(int argc, char** argv) {
+  std::vector<std::string> words(argv, argv + argc);
+  if (words.empty()) words.emplace_back();
+  std::string name = words[0].substr(words[0].rfind('/') + 1);
+  const auto is_program = [](std::string_view word) {
+    return word == "serve" || word == "torchserve" || word == "torch-model-archiver";
+  };
+  std::size_t first = 1;
+  if (!is_program(name) && words.size() > 1 && is_program(words[1])) name = words[first++];
+  const std::vector<std::string> args(words.begin() + static_cast<std::ptrdiff_t>(first), words.end());
+  if (name == "serve") return Serve(args, {});
+  if (name == "torchserve") return serve::RunTorchserve(args, {std::cin, std::cout, std::cerr}, Serve);
+  if (name == "torch-model-archiver") return serve::RunModelArchiver(args, std::cout, std::cerr);
+  return serve::RunTool(argc, argv);
 }

@@ -44,6 +44,11 @@ class JsonReader {
   Status ReadInstances(sj::ondemand::value value);
   Status ReadInstanceObject(sj::ondemand::object object, std::int64_t instance);
   Result<ArrayReader*> ReaderFor(std::string_view key, std::string_view place);
+  /// The declared name of its input; empty when none is declared.
+  [[nodiscard]] std::string_view NameOf(const ArrayReader& reader) const {
+    if (specs_.empty()) return {};
+    return specs_[static_cast<std::size_t>(&reader - readers_.data())].name;
+  }
   Status CheckAllSeen(std::string_view place) const;
   Status CheckSameRows() const;
   [[nodiscard]] std::string Names() const;
@@ -108,7 +113,7 @@ Status JsonReader::ReadObject() {
     }
     const Result<ArrayReader*> reader = ReaderFor(key, "body");
     if (!reader) return reader.error();
-    const ArrayPlace place{-1, specs_[static_cast<std::size_t>(*reader - readers_.data())].name};
+    const ArrayPlace place{-1, NameOf(**reader)};
     if (Status status = (*reader)->ReadRows(value, place); !status.ok()) return status;
   }
   if (instances_) return {};
@@ -155,7 +160,7 @@ Status JsonReader::ReadInstanceObject(sj::ondemand::object object, std::int64_t 
     if (const auto error = element.value().get(value)) return source_.Broken(error);
     const Result<ArrayReader*> reader = ReaderFor(key, place());
     if (!reader) return reader.error();
-    const ArrayPlace inside{instance, specs_[static_cast<std::size_t>(*reader - readers_.data())].name};
+    const ArrayPlace inside{instance, NameOf(**reader)};
     if (Status status = (*reader)->ReadRow(value, inside); !status.ok()) return status;
   }
   return CheckAllSeen(place());
@@ -168,6 +173,12 @@ Result<ArrayReader*> JsonReader::ReaderFor(std::string_view key, std::string_vie
     if (seen_[i]) return BadInput(fmt::format("{}: input \"{}\" comes twice", place, Excerpt(key)));
     seen_[i] = true;
     return &readers_[i];
+  }
+  // What TorchServe's clients call the only input, mlflow-torchserve among them.
+  if (readers_.size() == 1 && (key == "data" || key == "body")) {
+    if (seen_[0]) return BadInput(fmt::format("{}: the input comes twice", place));
+    seen_[0] = true;
+    return &readers_[0];
   }
   if (specs_.empty()) {
     return BadInput(fmt::format(

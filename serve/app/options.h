@@ -58,9 +58,16 @@ struct AppOptions {
   TokenOptions tokens;
   bool insecure = false;  // the management API may be open to others than this machine without a token
 
+  bool metric_lines = true;              // TorchServe's metrics go to the metric logs, where there are any
+  std::string metrics_config;            // metrics.yaml; empty: TorchServe's default list
+  bool system_metrics = true;            // CPU, memory and disk of the machine among TorchServe's names
+  std::chrono::seconds metric_time{60};  // between two looks at gauges, and two entries in the metric logs
+
   LogOptions log;
-  std::chrono::seconds grace{10};  // how long accepted requests may take after SIGTERM
-  std::string port_file;           // JSON with the bound addresses is written here; empty: none
+  enum class LogFiles : std::uint8_t { kAuto, kOn, kOff };
+  LogFiles log_files = LogFiles::kAuto;  // TorchServe's files; with kOff `log` names no folders
+  std::chrono::seconds grace{10};        // how long accepted requests may take after SIGTERM
+  std::string port_file;                 // JSON with the bound addresses is written here; empty: none
 };
 
 }  // namespace serve

@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <optional>
 #include <signal.h>
@@ -48,7 +49,8 @@ int WaitForSignal(const std::future<T>& work, const sigset_t& signals,
 
 }  // namespace
 
-int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes) {
+int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
+             const std::function<void()>& listening) {
   const ParsedConfig config = ParseConfig(args, ProcessEnvironment());
   using Action = ParsedConfig::Action;
   if (config.action == Action::kHelp) {
@@ -84,6 +86,7 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes)
     fmt::print(stderr, "error: {}\n", started.message);
     return 1;
   }
+  if (listening) listening();
   // Loading may take long, and a stop signal must not wait for it.
   std::future<void> loading = std::async(std::launch::async, [&] { server->LoadModels(); });
   int signal = WaitForSignal(loading, signals);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utility>
@@ -89,6 +90,7 @@ Status Server::Start() {
   LogPlan();
   models_.SetStarting(true);
   if (Status status = OpenTls(); !status.ok()) return status;
+  if (Status status = OpenMetrics(); !status.ok()) return status;
   if (Status status = OpenTokens(); !status.ok()) return status;
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
@@ -106,6 +108,28 @@ void Server::LoadModels() {
   management_api_.LoadAtStart(
       {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
   models_.SetStarting(false);
+}
+
+Status Server::OpenMetrics() {
+  std::vector<TorchServeMetric> metrics = DefaultTorchServeMetrics();
+  if (!options_.metrics_config.empty()) {
+    std::ifstream file(options_.metrics_config, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    if (!file) return Internal(fmt::format("cannot read metrics_config {}", options_.metrics_config));
+    Result<MetricsConfig> read = ParseMetricsConfig(text);
+    if (!read) {
+      return InvalidArgument(
+          fmt::format("metrics_config {}: {}", options_.metrics_config, read.error().message));
+    }
+    for (const std::string& warning : read->warnings)
+      LogWarning("metrics_config {}: {}", options_.metrics_config, warning);
+    metrics = std::move(read->metrics);
+  }
+  metrics_.UseTorchServe(std::move(metrics), options_.system_metrics);
+  const bool log = options_.metric_lines && !options_.log.metrics_folder.empty();
+  if (log || options_.torchserve_metric_names)  // somebody looks at them
+    metric_job_ = std::make_unique<MetricJob>(metrics_, options_.metric_time, log);
+  return {};
 }
 
 Status Server::OpenTokens() {
@@ -237,6 +261,7 @@ bool Server::Stop() {
   for (const auto& listener : listeners_) {
     if (!listener->Drain(deadline)) complete = false;
   }
+  metric_job_.reset();  // while the models' counters are there
   management_api_.StopSnapshots();
   models_.DrainAll(deadline);
   return complete && !models_.HasStuckVersions();

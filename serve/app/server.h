@@ -22,6 +22,7 @@
 #include "serve/runtime/runtime.h"
 #include "serve/security/tls_keys.h"
 #include "serve/security/tokens.h"
+#include "serve/telemetry/metric_job.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
@@ -72,6 +73,7 @@ class Server {
 
   static int PortOf(const Listener* listener) { return listener == nullptr ? 0 : listener->port(); }
   Status OpenTls();
+  Status OpenMetrics();
   Status OpenTokens();
   std::vector<Api> Apis();
   Status OpenListeners();
@@ -83,6 +85,7 @@ class Server {
   const AppOptions options_;
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
+  std::unique_ptr<MetricJob> metric_job_;
   ServedModels models_;
   std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;
@@ -103,7 +106,9 @@ class Server {
 /// `flambeau serve ARGS…`: reads the configuration, runs the server until SIGTERM or SIGINT (a second one
 /// ends it at once) and gives the exit code: 0 done, 1 cannot start or requests were cut off, 2 wrong usage.
 /// `runtimes` is asked for the runtimes once a server is really to be started.
+/// `listening`, if given, is called once all listeners are open.
 using MakeRuntimes = std::function<std::vector<std::unique_ptr<RuntimeFactory>>()>;
-int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes);
+int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
+             const std::function<void()>& listening = {});
 
 }  // namespace serve

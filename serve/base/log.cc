@@ -1,19 +1,24 @@
 #include "serve/base/log.h"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <ctime>
 #include <fcntl.h>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 #include <spdlog/async_logger.h>
@@ -29,16 +34,17 @@ constexpr std::size_t kFlushBytes = 32 * 1024;
 std::atomic<LogLevel> current_level{LogLevel::kInfo};
 std::atomic<LogFormat> current_format{LogFormat::kText};
 std::atomic<bool> access_log{true};
+std::atomic<std::uint64_t> lost_lines{0};
 
-/// Writes everything; false when the other end refuses (disk full, pipe closed).
-bool WriteAll(int fd, std::string_view bytes) {
+/// Writes everything, and gives what the other end refused (disk full, pipe closed).
+std::string_view WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
+    if (written <= 0) break;
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
-  return true;
+  return bytes;
 }
 
 /// A line must stay one line, whatever a client put into a name.
@@ -54,9 +60,11 @@ void AppendOneLine(std::string& out, std::string_view text) {
   }
 }
 
-/// `2024-05-30T21:46:03,625 [INFO ] text` in local time, or one JSON object with the time in UTC.
+/// `2024-05-30T21:46:03,625 [INFO ] text` in local time, or one JSON object with the time in UTC. `source`
+/// stands before the text.
 void AppendLine(std::string& out, LogFormat format, LogLevel level,
-                std::chrono::system_clock::time_point time, std::string_view text) {
+                std::chrono::system_clock::time_point time, std::string_view text,
+                std::string_view source = {}) {
   const auto since_epoch = time.time_since_epoch();
   const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count();
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count() % 1'000'000;
@@ -66,8 +74,8 @@ void AppendLine(std::string& out, LogFormat format, LogLevel level,
     static constexpr const char* kNames[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
     localtime_r(&seconds, &parts);
     std::strftime(stamp, sizeof stamp, "%FT%T", &parts);
-    fmt::format_to(std::back_inserter(out), "{},{:03} [{}] ", stamp, micros / 1000,
-                   kNames[static_cast<std::size_t>(level)]);
+    fmt::format_to(std::back_inserter(out), "{},{:03} [{}] {}", stamp, micros / 1000,
+                   kNames[static_cast<std::size_t>(level)], source);
     AppendOneLine(out, text);
   } else {
     static constexpr const char* kSeverities[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
@@ -81,17 +89,31 @@ void AppendLine(std::string& out, LogFormat format, LogLevel level,
   out += '\n';
 }
 
+/// When a file begins anew.
+struct Rotation {
+  std::uint64_t bytes = 0;  // 0: never
+  int kept = 0;
+};
+
 /// Where lines end up; written to by one thread. Collects lines and writes them when no more are waiting.
+/// What cannot be written is lost and counted: nobody waits for a disk.
 class LineFile {
  public:
-  LineFile(const std::string& path, int standard_fd) : fd_(standard_fd) {
-    if (path.empty()) return;
-    const int opened = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  /// `standard_fd`: where lines go when there is no path, or no file can be made there; -1: nowhere.
+  LineFile(std::string path, int standard_fd, Rotation rotation = {})
+      : path_(std::move(path)), rotation_(rotation), fd_(standard_fd) {
+    if (path_.empty()) return;
+    const int opened = Open();
     if (opened < 0) {
-      problem_ = fmt::format("cannot write the log file {}: {}; its lines go to standard {} instead", path,
-                             std::strerror(errno), standard_fd == STDOUT_FILENO ? "output" : "error");
+      problem_ = fmt::format("cannot write the log file {}: {}; its lines go {} instead", path_,
+                             std::strerror(errno),
+                             standard_fd < 0                ? "nowhere"
+                             : standard_fd == STDOUT_FILENO ? "to standard output"
+                                                            : "to standard error");
       return;
     }
+    struct stat now {};
+    if (fstat(opened, &now) == 0) size_ = static_cast<std::uint64_t>(now.st_size);
     fd_ = opened;
     owned_ = true;
   }
@@ -104,17 +126,67 @@ class LineFile {
 
   std::string& pending() { return pending_; }
   void Flush() {
-    if (!pending_.empty()) WriteAll(fd_, pending_);
+    if (pending_.empty()) return;
+    if (owned_ && rotation_.bytes > 0 && size_ > 0 && size_ + pending_.size() > rotation_.bytes) Rotate();
+    if (torn_) pending_.insert(pending_.begin(), '\n');
+    const std::string_view refused = fd_ < 0 ? pending_ : WriteAll(fd_, pending_);
+    const std::size_t written = pending_.size() - refused.size();
+    size_ += written;
+    if (written > 0) torn_ = pending_[written - 1] != '\n';
+    if (!refused.empty()) {
+      const auto lines = std::count(refused.begin(), refused.end(), '\n');
+      lost_lines.fetch_add(static_cast<std::uint64_t>(lines), std::memory_order_relaxed);
+      if (!refuses_) {
+        problem_ = fmt::format("log lines are lost, {} takes no more: {}",
+                               path_.empty() ? "the standard output or error" : path_, std::strerror(errno));
+      }
+    }
+    refuses_ = !refused.empty();
     pending_.clear();
   }
-  [[nodiscard]] const std::string& problem() const { return problem_; }
+  /// What went wrong since it was asked last; once for each stretch of lost lines.
+  std::string TakeProblem() { return std::exchange(problem_, {}); }
 
  private:
+  [[nodiscard]] int Open() const {
+    return ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  }
+  /// NAME → NAME.1 → NAME.2 …; the last one goes.
+  void Rotate() {
+    const auto numbered = [this](int number) { return fmt::format("{}.{}", path_, number); };
+    for (int number = rotation_.kept - 1; number >= 1; --number)
+      ::rename(numbered(number).c_str(), numbered(number + 1).c_str());
+    if (rotation_.kept > 0) {
+      ::rename(path_.c_str(), numbered(1).c_str());
+    } else {
+      ::unlink(path_.c_str());
+    }
+    size_ = 0;
+    torn_ = false;
+    const int opened = Open();
+    if (opened < 0) return;  // goes on with the old file
+    ::close(fd_);
+    fd_ = opened;
+  }
+
+  const std::string path_;
+  const Rotation rotation_;
   int fd_;
   bool owned_ = false;
+  bool torn_ = false;     // the last line was written in part
+  bool refuses_ = false;  // the last write failed
+  std::uint64_t size_ = 0;
   std::string pending_;
   std::string problem_;
 };
+
+/// The folder, made if need be, and the name; empty when there is no folder.
+std::string InFolder(const std::string& folder, const char* name) {
+  if (folder.empty()) return {};
+  std::error_code error;  // shows when the file is opened
+  std::filesystem::create_directories(folder, error);
+  return (std::filesystem::path(folder) / name).string();
+}
 
 LogLevel FromSpdlog(spdlog::level::level_enum level) {
   switch (level) {
@@ -137,7 +209,7 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return kLevels[static_cast<std::size_t>(level)];
 }
 
-/// Both logs behind one queue and one writer thread.
+/// All logs behind one queue and one writer thread.
 class Writer {
  public:
   explicit Writer(const LogOptions& options)
@@ -146,21 +218,45 @@ class Writer {
         access_(options.access_file, STDOUT_FILENO) {
     pool_ = std::make_shared<spdlog::details::thread_pool>(kQueuedLines, 1);
     queue_ = pool_.get();
-    server_log_ = MakeLogger("server", [this](const spdlog::details::log_msg& line) {
-      AppendLine(server_.pending(), format_, FromSpdlog(line.level), line.time,
-                 std::string_view(line.payload.data(), line.payload.size()));
+    const Rotation rotation{options.rotate_bytes, options.rotated_kept};
+    const auto open = [&](const std::string& folder, const char* name) {
+      if (folder.empty()) return static_cast<LineFile*>(nullptr);
+      more_.push_back(std::make_unique<LineFile>(InFolder(folder, name), -1, rotation));
+      return more_.back().get();
+    };
+    LineFile* ts_log = open(options.folder, "ts_log.log");
+    LineFile* access_copy = open(options.folder, "access_log.log");
+    server_log_ = MakeLogger("server", [this, ts_log](const spdlog::details::log_msg& line) {
+      const std::string_view text(line.payload.data(), line.payload.size());
+      AppendLine(server_.pending(), format_, FromSpdlog(line.level), line.time, text);
+      if (ts_log != nullptr) {
+        AppendLine(ts_log->pending(), format_, FromSpdlog(line.level), line.time, text,
+                   fmt::format("thread-{} flambeau - ", line.thread_id));
+      }
     });
-    access_log_ = MakeLogger("access", [this](const spdlog::details::log_msg& line) {
-      access_.pending() += std::string_view(line.payload.data(), line.payload.size());
+    access_log_ = MakeLogger("access", [this, access_copy](const spdlog::details::log_msg& line) {
+      const std::string_view text(line.payload.data(), line.payload.size());
+      access_.pending() += text;
+      if (access_copy != nullptr) access_copy->pending() += text;
     });
-    for (const LineFile* file : {&server_, &access_}) {
-      if (!file->problem().empty()) Log(LogLevel::kError, file->problem());
+    const std::array<LineFile*, kLogFiles> files = {open(options.folder, "model_log.log"),
+                                                    open(options.metrics_folder, "ts_metrics.log"),
+                                                    open(options.metrics_folder, "model_metrics.log")};
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      if (files[i] == nullptr) continue;
+      file_logs_[i] = MakeLogger("file", [file = files[i]](const spdlog::details::log_msg& line) {
+        file->pending() += std::string_view(line.payload.data(), line.payload.size());
+      });
     }
+    ForEachFile([this](LineFile& file) {
+      if (const std::string problem = file.TakeProblem(); !problem.empty()) Log(LogLevel::kError, problem);
+    });
   }
   ~Writer() {
     const std::size_t dropped = pool_->overrun_counter();
     pool_.reset();  // the last owner: joins the writer after it has written what is queued
     NoteDropped(dropped);
+    Flush(true);
   }
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -170,6 +266,10 @@ class Writer {
   }
   void Access(std::string_view line) {
     access_log_->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
+  }
+  void File(LogFile file, std::string_view lines) {
+    const auto& log = file_logs_[static_cast<std::size_t>(file)];
+    if (log) log->log(spdlog::level::info, spdlog::string_view_t(lines.data(), lines.size()));
   }
 
  private:
@@ -203,13 +303,28 @@ class Writer {
   void AfterLine() {
     const bool idle = queue_->queue_size() == 0;
     if (idle) NoteDropped(queue_->overrun_counter());
-    for (LineFile* file : {&server_, &access_}) {
-      if (idle || file->pending().size() >= kFlushBytes) file->Flush();
-    }
+    Flush(idle);
+  }
+  void Flush(bool all) {
+    ForEachFile([&](LineFile& file) {
+      if (!all && file.pending().size() < kFlushBytes) return;
+      file.Flush();
+      if (const std::string problem = file.TakeProblem(); !problem.empty()) {
+        AppendLine(server_.pending(), format_, LogLevel::kError, std::chrono::system_clock::now(), problem);
+      }
+    });
+    if (all) server_.Flush();
+  }
+  /// The server's own comes last: it tells of the others.
+  void ForEachFile(const std::function<void(LineFile&)>& call) {
+    for (const auto& file : more_) call(*file);
+    call(access_);
+    call(server_);
   }
   /// One warning for each stretch of dropped lines, when the writer has caught up.
   void NoteDropped(std::size_t dropped) {
     if (dropped == dropped_noted_) return;
+    lost_lines.fetch_add(dropped - dropped_noted_, std::memory_order_relaxed);
     AppendLine(
         server_.pending(), format_, LogLevel::kWarning, std::chrono::system_clock::now(),
         fmt::format("{} log lines were dropped: they came faster than they could be written, and {} are kept "
@@ -221,12 +336,14 @@ class Writer {
   const LogFormat format_;
   LineFile server_;  // the files and dropped_noted_ belong to the writer thread
   LineFile access_;
+  std::vector<std::unique_ptr<LineFile>> more_;  // TorchServe's, complete before the first line
   std::size_t dropped_noted_ = 0;
   std::shared_ptr<spdlog::details::thread_pool> pool_;
   spdlog::details::thread_pool* queue_ =
       nullptr;  // the same for the writer thread, while pool_ is being destroyed
   std::shared_ptr<spdlog::async_logger> server_log_;
   std::shared_ptr<spdlog::async_logger> access_log_;
+  std::array<std::shared_ptr<spdlog::async_logger>, kLogFiles> file_logs_;  // of files that there are
 };
 
 std::shared_mutex writer_mutex;  // guards writer: shared to log, alone to start and stop
@@ -265,6 +382,13 @@ void AccessLogLines(std::string_view lines) {
   const std::shared_lock lock(writer_mutex);
   if (writer) writer->Access(lines);  // without a writer no listener is open
 }
+
+void LogFileLines(LogFile file, std::string_view lines) {
+  const std::shared_lock lock(writer_mutex);
+  if (writer && !lines.empty()) writer->File(file, lines);
+}
+
+std::uint64_t LostLogLines() { return lost_lines.load(std::memory_order_relaxed); }
 
 bool AccessLogEnabled() { return access_log.load(std::memory_order_relaxed); }
 LogFormat CurrentLogFormat() { return current_format.load(std::memory_order_relaxed); }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,7 +18,17 @@ struct LogOptions {
   std::string file;         // empty: standard error
   std::string access_file;  // empty: standard output
   bool access_log = true;
+  // TorchServe's files, besides the two above: ts_log.log, access_log.log, model_log.log in `folder`,
+  // ts_metrics.log and model_metrics.log in `metrics_folder`. Both are made; empty: none of these files.
+  std::string folder;
+  std::string metrics_folder;
+  std::uint64_t rotate_bytes = 100ULL << 20;  // a file of this size becomes NAME.1, that one NAME.2, …
+  int rotated_kept = 5;                       // how many of those there are; 0: the file begins anew
 };
+
+/// Files of TorchServe's that get finished lines.
+enum class LogFile : std::uint8_t { kModel, kTsMetrics, kModelMetrics };
+inline constexpr std::size_t kLogFiles = 3;
 
 /// Starts the asynchronous writer. Lines logged before go to standard error at once. Call once, from main.
 void StartLogging(const LogOptions& options);
@@ -28,6 +40,10 @@ void LogLine(LogLevel level, std::string_view text);
 /// Writes finished lines of the access log, each with its newline (text or JSON is the caller's choice by
 /// CurrentLogFormat()). Many at once cost one hand-over to the writer.
 void AccessLogLines(std::string_view lines);
+/// Writes finished lines to one of TorchServe's files, likewise; nothing when there is none.
+void LogFileLines(LogFile file, std::string_view lines);
+/// Lines that were lost since the start, because they came too fast or could not be written (a full disk).
+std::uint64_t LostLogLines();
 bool AccessLogEnabled();
 LogFormat CurrentLogFormat();
 bool LogEnabled(LogLevel level);

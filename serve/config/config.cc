@@ -185,6 +185,8 @@ class Reader {
       take(key, unused.environment.empty() ? EnvironmentName("TS_", key) : std::string(unused.environment));
     }
     take("token_expiration_min", "TS_TOKEN_EXPIRATION_TIME_MIN");
+    take("log_location", "LOG_LOCATION");
+    take("metrics_location", "METRICS_LOCATION");
     take("config", "FLAMBEAU_CONFIG_FILE");
     take("config", "TS_CONFIG_FILE");
 
@@ -334,6 +336,10 @@ class Reader {
       Wrong("unpack_folder", "there is no such folder; make it or name another one");
     }
     PlaceSnapshots();
+    PlaceLogFiles();
+    if (!options.metrics_config.empty() && !fs::is_regular_file(options.metrics_config, error)) {
+      Wrong("metrics_config", "there is no such file; name a metrics.yaml");
+    }
     for (const char* key : {"log_file", "access_log_file", "port_file", "key_file"}) CheckParent(key);
     if (options.single_port) options.management = options.metrics = options.inference;
     ShareClientCertificates(options);
@@ -365,6 +371,20 @@ class Reader {
     } else if (!config_.options.management_api.model_store.empty()) {
       folder = (fs::path(config_.options.management_api.model_store) / ".snapshots").string();
     }
+  }
+
+  void PlaceLogFiles() {
+    LogOptions& log = config_.options.log;
+    using LogFiles = AppOptions::LogFiles;
+    const bool named = !log.folder.empty() || !log.metrics_folder.empty();
+    if (config_.options.log_files == LogFiles::kOff ||
+        (config_.options.log_files == LogFiles::kAuto && !named)) {
+      log.folder.clear();
+      log.metrics_folder.clear();
+      return;
+    }
+    if (log.folder.empty()) log.folder = "logs";
+    if (log.metrics_folder.empty()) log.metrics_folder = "logs";
   }
 
   void CheckTokens() {

@@ -510,8 +510,21 @@ std::vector<Setting> MakeSettings() {
       Choice({"metrics_mode", kMetrics, "log",
               "prometheus and legacy add those of TorchServe's names that are not in base units, such as "
               "ts_inference_latency_microseconds. Unlike TorchServe's, /metrics is full in every mode."},
-             {"log", "prometheus", "legacy"},
-             [](AppOptions& o, std::size_t choice) { o.torchserve_metric_names = choice != 0; }));
+             {"log", "prometheus", "legacy"}, [](AppOptions& o, std::size_t choice) {
+               o.torchserve_metric_names = choice != 0;
+               o.metric_lines = choice != 1;
+             }));
+  rows.push_back(Text({"metrics_config", kMetrics, "",
+                       "A metrics.yaml: which of TorchServe's metrics are exported, with which units and "
+                       "dimensions. Empty: all."},
+                      "FILE", [](AppOptions& o, std::string_view text) { o.metrics_config = text; }));
+  rows.push_back(
+      Number({"metric_time_interval", kMetrics, "60",
+              "How often TorchServe's gauges are taken and, with log files, the metrics are logged."},
+             "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) { o.metric_time = seconds(n); }));
+  rows.push_back(Boolean({"disable_system_metrics", kMetrics, "false",
+                          "true: without CPUUtilization, MemoryUsed, DiskUsage … of the machine."},
+                         [](AppOptions& o, bool on) { o.system_metrics = !on; }));
 
   rows.push_back(
       Choice({"log_level", kLogs, "info", "The least that is logged."}, {"debug", "info", "warning", "error"},
@@ -526,6 +539,30 @@ std::vector<Setting> MakeSettings() {
                          [](AppOptions& o, bool on) { o.log.access_log = on; }));
   rows.push_back(Text({"access_log_file", kLogs, "", "Access log. Empty: standard output."}, "FILE",
                       [](AppOptions& o, std::string_view text) { o.log.access_file = text; }));
+  rows.push_back(Choice(
+      {"log_files", kLogs, "auto",
+       "TorchServe's log files, besides standard output and error: access_log.log, ts_log.log, "
+       "model_log.log, "
+       "ts_metrics.log, model_metrics.log. auto: when log_location or metrics_location is set."},
+      {"auto", "true", "false"},
+      [](AppOptions& o, std::size_t choice) { o.log_files = static_cast<AppOptions::LogFiles>(choice); }));
+  rows.back().is_boolean = true;
+  rows.push_back(Text({"log_location", kLogs, "",
+                       "Folder of the first three; it is made. Also as $LOG_LOCATION. Empty: logs in the "
+                       "working folder."},
+                      "FOLDER", [](AppOptions& o, std::string_view text) { o.log.folder = text; }));
+  rows.push_back(Text(
+      {"metrics_location", kLogs, "",
+       "Folder of the last two; it is made. Also as $METRICS_LOCATION. Empty: logs in the working folder."},
+      "FOLDER", [](AppOptions& o, std::string_view text) { o.log.metrics_folder = text; }));
+  rows.push_back(
+      Size({"log_file_size", kLogs, "100m",
+            "One of these files that has grown so large is renamed to NAME.1, that one to NAME.2 …"},
+           1024, 1LL << 40,
+           [](AppOptions& o, std::int64_t n) { o.log.rotate_bytes = static_cast<std::uint64_t>(n); }));
+  rows.push_back(Number({"log_files_kept", kLogs, "5", "How many renamed ones are kept of each."}, "N", 0,
+                        1000,
+                        [](AppOptions& o, std::int64_t n) { o.log.rotated_kept = static_cast<int>(n); }));
 
   rows.push_back(
       Number({"grace", kProgram, "10",

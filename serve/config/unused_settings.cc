@@ -11,7 +11,6 @@ constexpr std::string_view kNoPython = "models run without Python";
 constexpr std::string_view kNoGpu = "this version computes on CPUs";
 constexpr std::string_view kNoSequence = "this version has no sequence batching";
 constexpr std::string_view kNoJava = "it is about the Java virtual machine";
-constexpr std::string_view kOwnMetrics = "the metrics are fixed; see /metrics";
 
 std::vector<UnusedSetting> MakeUnusedSettings() {
   return {
@@ -37,11 +36,8 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
        "the body decides: {\"instances\": ...} is answered with predictions; see docs/kserve.md"},
       {"install_py_dep_per_model", "false", kNoPython},
       {"blacklist_env_vars", "", kNoPython},
-      {"metrics_config", "", kOwnMetrics},
-      {"model_metrics_auto_detect", "false", kOwnMetrics},
-      {"disable_system_metrics", "", kOwnMetrics},
-      {"metric_time_interval", "", "metrics are read when they are asked for"},
-      {"system_metrics_cmd", "", kOwnMetrics},
+      {"model_metrics_auto_detect", "false", kNoPython},
+      {"system_metrics_cmd", "", "the server reads them itself; see disable_system_metrics"},
       {"ts_open_inference_protocol", "true", "the open inference protocol is always served",
        "TS_OPEN_INFERENCE_PROTOCOL"},
       {"ts_header_key_sequence_id", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_ID"},
@@ -53,8 +49,8 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"cpu_launcher_args", "", kNoPython},
       {"ipex_enable", "false", kNoPython},
       {"ipex_gpu_enable", "false", kNoPython},
-      {"cpp_log_config", "", "see log_level, log_format and log_file"},
-      {"log_config", "", "see log_level, log_format and log_file"},
+      {"cpp_log_config", "", "see log_level, log_format and log_files"},
+      {"log_config", "", "see log_level, log_format and log_files"},
       {"debug", "false", "see log_level"},
       {"model_server_home", "", "paths are relative to the working folder"},
       {"use_native_io", "true", kNoJava},

@@ -6,10 +6,13 @@
 #include <unistd.h>
 #include <utility>
 
+#include <fmt/format.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "serve/base/log.h"
 #include "serve/telemetry/process_stats.h"
+#include "serve/telemetry/torchserve_metrics.h"
 
 namespace serve {
 namespace {
@@ -103,11 +106,34 @@ class Families {
 
 double AsDouble(const Counter& counter) { return static_cast<double>(counter.Value()); }
 
-void AddModelFamilies(Families& families, const std::string& host) {
+void AddRequests(Families& families, const std::string& host) {
   families.AddModelCounter(
       "ts_inference_requests_total", "Prediction requests for a known model, refused ones included.",
       [](const ModelMetrics& model) { return AsDouble(model.requests); }, {{"hostname", host}});
+}
 
+/// As they are listed, with TorchServe's words.
+void AddTorchServeFamilies(Families& families, const TorchServeMetrics& torchserve,
+                           const MetricInputs& inputs) {
+  const std::vector<MetricSeries> all = torchserve.Read(inputs);
+  for (const TorchServeMetric& metric : torchserve.metrics()) {
+    const bool counter = metric.type == TorchServeMetric::Type::kCounter;
+    auto& samples = families.Start(metric.name,
+                                   fmt::format("Torchserve prometheus {} metric with unit: {}",
+                                               counter ? "counter" : "gauge", metric.unit),
+                                   counter ? MetricType::Counter : MetricType::Gauge);
+    for (const MetricSeries& series : all) {
+      if (series.metric != &metric) continue;
+      Labels labels;
+      for (std::size_t i = 0; i < series.labels.size(); ++i)
+        labels.push_back({metric.dimensions[i], series.labels[i]});
+      samples.push_back(counter ? CounterSample(std::move(labels), series.value)
+                                : GaugeSample(std::move(labels), series.value));
+    }
+  }
+}
+
+void AddModelFamilies(Families& families) {
   auto& predictions =
       families.Start("flambeau_predictions_total",
                      "Predictions that a model was asked to compute, by outcome.", MetricType::Counter);
@@ -274,7 +300,34 @@ const std::vector<double>& LoadBounds() {
   return bounds;
 }
 
-Metrics::Metrics(bool torchserve_names) : torchserve_names_(torchserve_names) {}
+Metrics::Metrics(bool torchserve_names) : torchserve_names_(torchserve_names) {
+  UseTorchServe(DefaultTorchServeMetrics(), true);
+}
+Metrics::~Metrics() = default;
+
+void Metrics::UseTorchServe(std::vector<TorchServeMetric> metrics, bool system) {
+  torchserve_ = std::make_unique<TorchServeMetrics>(std::move(metrics), system);
+}
+
+void Metrics::Sample() { torchserve_->Sample(Inputs()); }
+std::string Metrics::LogLines(bool of_model) { return torchserve_->Lines(Inputs(), of_model); }
+
+MetricInputs Metrics::Inputs() const {
+  MetricInputs inputs;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const std::weak_ptr<ModelMetrics>& entry : models_) {
+      if (std::shared_ptr<ModelMetrics> model = entry.lock()) inputs.models.push_back(std::move(model));
+    }
+  }
+  std::sort(inputs.models.begin(), inputs.models.end(), [](const auto& left, const auto& right) {
+    return std::tie(left->model_name, left->model_version) <
+           std::tie(right->model_name, right->model_version);
+  });
+  for (std::size_t i = 0; i < http_.size(); ++i) inputs.http[i] = AsDouble(http_[i]);
+  inputs.host = HostName();
+  return inputs;
+}
 
 std::shared_ptr<ModelMetrics> Metrics::ForModel(std::string name, std::string version) {
   const std::lock_guard lock(mutex_);
@@ -302,27 +355,25 @@ std::shared_ptr<WorkflowMetrics> Metrics::ForWorkflow(std::string name) {
 }
 
 std::string Metrics::Text(const std::vector<std::string>& names) const {
-  Models models;
   std::vector<std::shared_ptr<WorkflowMetrics>> workflows;
   {
     const std::lock_guard lock(mutex_);
     for (const std::weak_ptr<WorkflowMetrics>& entry : workflows_) {
       if (std::shared_ptr<WorkflowMetrics> workflow = entry.lock()) workflows.push_back(std::move(workflow));
     }
-    for (const std::weak_ptr<ModelMetrics>& entry : models_) {
-      if (std::shared_ptr<ModelMetrics> model = entry.lock()) models.push_back(std::move(model));
-    }
   }
-  std::sort(models.begin(), models.end(), [](const auto& left, const auto& right) {
-    return std::tie(left->model_name, left->model_version) <
-           std::tie(right->model_name, right->model_version);
-  });
-
-  const std::string host = HostName();
-  Families families(models);
   std::sort(workflows.begin(), workflows.end(),
             [](const auto& left, const auto& right) { return left->workflow < right->workflow; });
-  AddModelFamilies(families, host);
+
+  const MetricInputs inputs = Inputs();
+  const Models& models = inputs.models;
+  Families families(models);
+  if (torchserve_names_) {
+    AddTorchServeFamilies(families, *torchserve_, inputs);
+  } else {
+    AddRequests(families, inputs.host);
+  }
+  AddModelFamilies(families);
   AddWorkflowFamilies(families, workflows);
 
   auto& http = families.Start("flambeau_http_requests_total",
@@ -348,22 +399,10 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                       AsDouble(model_load_failures));
   families.Start("flambeau_build_info", "Always 1; the label says which version runs.", MetricType::Gauge)
       .push_back(GaugeSample({{"version", FLAMBEAU_VERSION}}, 1));
+  families.AddCounter("flambeau_log_lines_lost_total",
+                      "Log lines that came too fast or could not be written.",
+                      static_cast<double>(LostLogLines()));
   AddProcessFamilies(families);
-
-  if (torchserve_names_) {
-    const Labels host_label = {{"hostname", host}};
-    families.AddModelCounter(
-        "ts_inference_latency_microseconds", "Time from arrival to answer, summed.",
-        [](const ModelMetrics& model) { return AsDouble(model.latency_nanos) / 1e3; }, host_label);
-    families.AddModelCounter(
-        "ts_queue_latency_microseconds", "Time in the queue, summed.",
-        [](const ModelMetrics& model) { return AsDouble(model.queue_nanos) / 1e3; }, host_label);
-    for (const std::size_t digit : {2, 4, 5}) {
-      const std::string name = "Requests" + std::to_string(digit) + "XX";
-      families.Start(name, "Answered HTTP requests with such a status.", MetricType::Counter)
-          .push_back(CounterSample({{"Level", "Host"}, {"Hostname", host}}, AsDouble(http_[digit])));
-    }
-  }
 
   const std::string text = prometheus::TextSerializer().Serialize(families.all());
   return names.empty() ? text : KeepOnly(text, names);

@@ -11,8 +11,12 @@
 #include <vector>
 
 #include "serve/base/thread_shard.h"
+#include "serve/telemetry/metrics_config.h"
 
 namespace serve {
+
+struct MetricInputs;
+class TorchServeMetrics;
 
 // Hot-path instruments. Each is a set of shards, one cache line or more apart, and a thread always uses the
 // same shard: no lock, no shared cache line between I/O threads and workers. Values are summed when they are
@@ -143,6 +147,16 @@ class Metrics {
   /// (ts_inference_latency_microseconds, ts_queue_latency_microseconds, Requests2XX, …), which `promtool
   /// check metrics` complains about.
   explicit Metrics(bool torchserve_names);
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  /// TorchServe's metrics as a metrics.yaml lists them, instead of all. Before any other thread calls
+  /// anything.
+  void UseTorchServe(std::vector<TorchServeMetric> metrics, bool system);
+  /// Takes the gauges among them anew; LogLines gives what is new of them (torchserve_metrics.h).
+  void Sample();
+  std::string LogLines(bool of_model);
 
   /// The returned object's series vanish from /metrics when the last holder lets go. While somebody holds one
   /// of the same name and version (it drains while its successor loads), both share it: no series appears
@@ -164,8 +178,11 @@ class Metrics {
   Counter model_load_failures;
 
  private:
+  [[nodiscard]] MetricInputs Inputs() const;
+
   std::array<Counter, 6> http_;  // by first digit of the status
   const bool torchserve_names_;
+  std::unique_ptr<TorchServeMetrics> torchserve_;
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<ModelMetrics>> models_;        // guarded by mutex_
   std::vector<std::weak_ptr<WorkflowMetrics>> workflows_;  // guarded by mutex_

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -16,7 +15,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/archive.h"
-#include "tools/archiver/extra_files.h"
+#include "tools/archiver/create_arguments.h"
 
 namespace serve {
 namespace {
@@ -106,10 +105,6 @@ Status ReadHandlerOptions(const std::vector<std::string>& typed, CreateOptions& 
 }
 
 int RunCreate(CreateArguments& typed, const Console& console) {
-  static const std::map<std::string, ArchiveFormat> kFormats = {{"default", ArchiveFormat::kDefault},
-                                                                {"zip-store", ArchiveFormat::kZipStore},
-                                                                {"no-archive", ArchiveFormat::kNoArchive},
-                                                                {"tgz", ArchiveFormat::kTgz}};
   CreateOptions& options = typed.options;
   options.serialized_file = typed.serialized_file;
   options.model_file = typed.model_file;
@@ -117,7 +112,7 @@ int RunCreate(CreateArguments& typed, const Console& console) {
   options.config_file = typed.config_file;
   options.example_input = typed.example;
   options.export_path = typed.export_path;
-  options.format = kFormats.at(typed.format);
+  options.format = FormatOf(typed.format);
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),
@@ -257,7 +252,7 @@ void AddCreate(CLI::App& archive, const Console& console, int& exit_code) {
   create
       ->add_option("--archive-format", typed->format,
                    "default, zip-store (.mar), tgz (.tar.gz) or no-archive (folder)")
-      ->check(CLI::IsMember({"default", "zip-store", "no-archive", "tgz"}))
+      ->check(CLI::IsMember(FormatNames()))
       ->capture_default_str();
   create->add_flag("-f,--force", options.force, "Replace what is there");
   create->add_option("-r,--requirements-file", typed->requirements_file, "Kept for TorchServe");

@@ -10,7 +10,7 @@
 #include "model_store/archive/workflow_archive.h"
 #include "serve/workflow/specification.h"
 #include "tools/archiver/archive_commands.h"
-#include "tools/archiver/extra_files.h"
+#include "tools/archiver/create_arguments.h"
 
 namespace serve {
 namespace {

@@ -61,7 +61,9 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
   app.footer(
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
-      "Each command has its own --help, with an example.");
+      "Each command has its own --help, with an example.\n"
+      "Called as torchserve or torch-model-archiver (links to this program, or the first word) it takes the "
+      "command lines of TorchServe's own programs.");
 
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
   try {

@@ -46,6 +46,22 @@ TEST(TensorJsonTest, OneRowInAListIsAnsweredAsAList) {
   EXPECT_FALSE(sample.hint.single_row);
 }
 
+TEST(TensorJsonTest, TheOnlyInputMayBeCalledDataOrBody) {
+  for (const bool declared : {true, false}) {
+    const auto handler = declared ? TensorHandlerFor({"x:float32:[2]"})
+                                  : TensorHandlerFor(std::initializer_list<std::string_view>{});
+    for (const char* body :
+         {R"({"data": [1, 2]})", R"({"body": [1, 2]})", R"({"instances": [{"data": [1, 2]}]})"}) {
+      const Sample sample = Prepared(*handler, body);
+      EXPECT_THAT(sample.inputs[0].shape, ElementsAre(1, 2)) << body;
+      EXPECT_THAT(Values<float>(sample.inputs[0]), ElementsAre(1, 2)) << body;
+    }
+    EXPECT_FALSE(handler->Prepare(RawRequest(R"({"data": [1, 2], "body": [1, 2]})")));
+  }
+  const auto two = TensorHandlerFor({"x:float32:[2]", "y:float32:[2]"});
+  EXPECT_FALSE(two->Prepare(RawRequest(R"({"data": [1, 2]})")));
+}
+
 TEST(TensorJsonTest, ADeclaredScalarTakesANumberOrAListOfThem) {
   const auto handler = TensorHandlerFor({"x:int64:[]"});
   const Sample one = Prepared(*handler, " 42 ");
@@ -104,7 +120,7 @@ TEST(TensorJsonTest, NamesMayBeWrittenWithEscapes) {
 }
 
 TEST(TensorJsonTest, WithoutADeclarationTheBodyIsOneRowOfFloats) {
-  const auto handler = TensorHandlerFor({});
+  const auto handler = TensorHandlerFor(std::initializer_list<std::string_view>{});
   const Sample row = Prepared(*handler, "[[1,2,3],[4,5,6]]");
   EXPECT_EQ(row.inputs[0].dtype, DType::kFloat32);
   EXPECT_THAT(row.inputs[0].shape, ElementsAre(1, 2, 3));

@@ -196,5 +196,70 @@ TEST_F(LogTest, AFullBufferDropsTheOldestLinesAndSaysHowMany) {
   EXPECT_THAT(text, HasSubstr(fmt::format("line {} ", kLines - 1)));  // the newest is there
 }
 
+TEST_F(LogTest, TheFilesOfTorchServeAreMadeAtTheStart) {
+  options_.folder = (folder_ / "logs/server").string();
+  options_.metrics_folder = (folder_ / "logs/metrics").string();
+  StartLogging(options_);
+  for (const char* name : {"server/ts_log.log", "server/access_log.log", "server/model_log.log",
+                           "metrics/ts_metrics.log", "metrics/model_metrics.log"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "logs" / name)) << name;
+  }
+}
+
+TEST_F(LogTest, EachFileGetsItsLinesBesidesTheStandardOutput) {
+  options_.folder = options_.metrics_folder = folder_.string();
+  StartLogging(options_);
+  LogWarning("careful");
+  AccessLogLines("one\n");
+  LogFileLines(LogFile::kModel, "model\n");
+  LogFileLines(LogFile::kTsMetrics, "ts 1\nts 2\n");
+  LogFileLines(LogFile::kModelMetrics, "");
+  StopLogging();
+  EXPECT_THAT(Lines(options_.file), ElementsAre(HasSubstr("careful")));
+  // TorchServe's `%d{ISO8601} [%-5p] %t %c - %m`.
+  EXPECT_THAT(
+      Lines((folder_ / "ts_log.log").string()),
+      ElementsAre(MatchesRegex(R"(....-..-..T..:..:..,... \[WARN \] thread-[0-9]+ flambeau - careful)")));
+  EXPECT_THAT(Lines(options_.access_file), ElementsAre("one"));
+  EXPECT_THAT(Lines((folder_ / "access_log.log").string()), ElementsAre("one"));
+  EXPECT_THAT(Lines((folder_ / "model_log.log").string()), ElementsAre("model"));
+  EXPECT_THAT(Lines((folder_ / "ts_metrics.log").string()), ElementsAre("ts 1", "ts 2"));
+  EXPECT_THAT(Lines((folder_ / "model_metrics.log").string()), ElementsAre());
+}
+
+TEST_F(LogTest, AFileThatHasGrownIsRenamedAndOldOnesGo) {
+  options_.folder = options_.metrics_folder = folder_.string();
+  options_.rotate_bytes = 10;
+  options_.rotated_kept = 2;
+  for (const char* line : {"aaaaaaa\n", "bbbbbbb\n", "ccccccc\n", "ddddddd\n"}) {
+    StartLogging(options_);  // so that each line is a write of its own
+    LogFileLines(LogFile::kModel, line);
+    StopLogging();
+  }
+  EXPECT_THAT(Lines((folder_ / "model_log.log").string()), ElementsAre("ddddddd"));
+  EXPECT_THAT(Lines((folder_ / "model_log.log.1").string()), ElementsAre("ccccccc"));
+  EXPECT_THAT(Lines((folder_ / "model_log.log.2").string()), ElementsAre("bbbbbbb"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "model_log.log.3"));
+}
+
+TEST_F(LogTest, AFullDiskLosesLinesAndCountsThem) {
+  options_.access_file = "/dev/full";
+  const std::uint64_t lost = LostLogLines();
+  StartLogging(options_);
+  AccessLogLines("one\ntwo\n");
+  StopLogging();
+  EXPECT_EQ(LostLogLines(), lost + 2);
+  EXPECT_THAT(Lines(options_.file),
+              ElementsAre(HasSubstr("log lines are lost, /dev/full takes no more: No space")));
+}
+
+TEST_F(LogTest, AFolderThatCannotBeMadeIsSaid) {
+  std::ofstream(folder_ / "file") << "x";
+  options_.folder = (folder_ / "file/logs").string();
+  StartLogging(options_);
+  StopLogging();
+  EXPECT_THAT(Lines(options_.file), ::testing::Contains(HasSubstr("cannot write the log file")));
+}
+
 }  // namespace
 }  // namespace serve

@@ -1,10 +1,14 @@
 #include "serve/config/settings.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -137,6 +141,134 @@ TEST(ShippedFilesTest, ExamplesAreUsable) {
     EXPECT_THAT(config.errors, IsEmpty()) << name;
     EXPECT_THAT(config.warnings, IsEmpty()) << name;
   }
+}
+
+// Every key that TorchServe 0.12 reads, with a value that it takes. Each is used or answered with a warning
+// that says why not, whether it comes from a file or from a TS_… variable; none is an error.
+const std::vector<std::pair<std::string, std::string>>& TorchServeKeys() {
+  static const std::vector<std::pair<std::string, std::string>> keys = {
+      {"inference_address", "http://127.0.0.1:8180"},
+      {"management_address", "http://127.0.0.1:8181"},
+      {"metrics_address", "http://127.0.0.1:8182"},
+      {"grpc_inference_address", "127.0.0.1"},
+      {"grpc_management_address", "127.0.0.1"},
+      {"grpc_inference_port", "7070"},
+      {"grpc_management_port", "7071"},
+      {"grpc_inference_max_connection_age_ms", "60000"},
+      {"grpc_inference_max_connection_age_grace_ms", "60000"},
+      {"grpc_management_max_connection_age_ms", "60000"},
+      {"grpc_management_max_connection_age_grace_ms", "60000"},
+      {"enable_grpc_ssl", "false"},
+      {"keystore", ""},
+      {"keystore_pass", "changeit"},
+      {"keystore_type", "PKCS12"},
+      {"private_key_file", ""},
+      {"certificate_file", ""},
+      {"cors_allowed_origin", "*"},
+      {"cors_allowed_methods", "GET, POST"},
+      {"cors_allowed_headers", "X-Custom-Header"},
+      {"max_request_size", "6553500"},
+      {"max_response_size", "6553500"},
+      {"model_store", CONFIG_FOLDER},
+      {"workflow_store", CONFIG_FOLDER},
+      {"load_models", "none"},
+      {"models", "{}"},
+      {"model_snapshot", "{\"name\":\"x.cfg\",\"modelCount\":0,\"models\":{}}"},
+      {"allowed_urls", "https://example.com/.*"},
+      {"use_env_allowed_urls", "true"},
+      {"enable_model_api", "true"},
+      {"disable_token_authorization", "true"},
+      {"token_expiration_min", "60"},
+      {"default_workers_per_model", "1"},
+      {"default_response_timeout", "120"},
+      {"default_startup_timeout", "120"},
+      {"unregister_model_timeout", "120"},
+      {"job_queue_size", "100"},
+      {"number_of_netty_threads", "0"},
+      {"netty_client_threads", "0"},
+      {"number_of_gpu", "0"},
+      {"prefer_direct_buffer", "true"},
+      {"async_logging", "true"},
+      {"decode_input_request", "true"},
+      {"limit_max_image_pixels", "true"},
+      {"default_service_handler", "image_classifier"},
+      {"service_envelope", "kserve"},
+      {"install_py_dep_per_model", "true"},
+      {"blacklist_env_vars", "AWS.*"},
+      {"metrics_config", CONFIG_FOLDER "/config.properties"},
+      {"metrics_mode", "prometheus"},
+      {"model_metrics_auto_detect", "true"},
+      {"disable_system_metrics", "true"},
+      {"enable_metrics_api", "true"},
+      {"metric_time_interval", "60"},
+      {"system_metrics_cmd", "collector.py"},
+      {"ts_open_inference_protocol", "true"},
+      {"ts_header_key_sequence_id", "ts_request_sequence_id"},
+      {"ts_header_key_sequence_start", "ts_request_sequence_start"},
+      {"ts_header_key_sequence_end", "ts_request_sequence_end"},
+      {"initial_worker_port", "9000"},
+      {"initial_distribution_port", "29500"},
+      {"cpu_launcher_enable", "true"},
+      {"cpu_launcher_args", "--use_logical_core"},
+      {"ipex_enable", "true"},
+      {"ipex_gpu_enable", "true"},
+      {"cpp_log_config", "log.yaml"},
+      {"debug", "true"},
+      {"model_server_home", "/home"},
+      {"use_native_io", "true"},
+      {"io_ratio", "50"},
+      {"vmargs", "-Xmx1g"},
+      {"plugins_path", "plugins"},
+      {"NUM_WORKERS", "4"},
+      {"enable_envvars_config", "true"},
+  };
+  return keys;
+}
+
+TEST(TorchServeKeysTest, EachIsAcceptedFromAFile) {
+  for (const auto& [key, value] : TorchServeKeys()) {
+    const std::string path = testing::TempDir() + "flambeau_torchserve_key.properties";
+    std::ofstream(path) << "model_store=" << CONFIG_FOLDER << "\n" << key << "=" << value << "\n";
+    const ParsedConfig config = ParseConfig({"--config", path, "--check-config"}, {});
+    EXPECT_THAT(config.errors, IsEmpty()) << key;
+    for (const std::string& warning : config.warnings) {
+      EXPECT_THAT(warning, ::testing::Not(HasSubstr("is unknown"))) << key;
+      EXPECT_THAT(warning, HasSubstr(": ")) << key;
+    }
+    std::remove(path.c_str());
+  }
+}
+
+TEST(TorchServeKeysTest, EachIsAcceptedFromItsVariable) {
+  const std::map<std::string, std::string> special = {
+      {"token_expiration_min", "TS_TOKEN_EXPIRATION_TIME_MIN"},
+      {"ts_open_inference_protocol", "TS_OPEN_INFERENCE_PROTOCOL"}};
+  for (const auto& [key, value] : TorchServeKeys()) {
+    const auto found = special.find(key);
+    const bool own = found != special.end() || key.starts_with("ts_");
+    const std::string name = found != special.end() ? found->second : EnvironmentName(own ? "" : "TS_", key);
+    const ParsedConfig config =
+        ParseConfig({"--check-config"}, {{name, value}, {"FLAMBEAU_MODEL_STORE", CONFIG_FOLDER}}, "/nowhere");
+    EXPECT_THAT(config.errors, IsEmpty()) << name;
+    if (FindSetting(key) == nullptr || value.empty() || key == "model_store") continue;
+    EXPECT_TRUE(std::any_of(config.values.begin(), config.values.end(), [&](const EffectiveValue& one) {
+      return one.key == key && one.source == name;
+    })) << name;
+  }
+}
+
+TEST(LogFilesTest, AreWrittenWhereTheEnvironmentSays) {
+  const auto logs = [](const std::vector<std::string>& args, const Environment& environment) {
+    const ParsedConfig config = ParseConfig(args, environment, "/nowhere");
+    EXPECT_THAT(config.errors, IsEmpty());
+    return std::pair(config.options.log.folder, config.options.log.metrics_folder);
+  };
+  using Folders = std::pair<std::string, std::string>;
+  EXPECT_EQ(logs({}, {}), Folders("", ""));
+  EXPECT_EQ(logs({}, {{"LOG_LOCATION", "/l"}}), Folders("/l", "logs"));
+  EXPECT_EQ(logs({}, {{"LOG_LOCATION", "/l"}, {"METRICS_LOCATION", "/m"}}), Folders("/l", "/m"));
+  EXPECT_EQ(logs({"--log-files"}, {}), Folders("logs", "logs"));
+  EXPECT_EQ(logs({"--log-files", "false"}, {{"LOG_LOCATION", "/l"}}), Folders("", ""));
 }
 
 TEST(NearestTest, FindsATypoAndNothingForAnotherWord) {

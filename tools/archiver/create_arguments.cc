@@ -1,4 +1,4 @@
-#include "tools/archiver/extra_files.h"
+#include "tools/archiver/create_arguments.h"
 
 #include <algorithm>
 #include <glob.h>
@@ -8,7 +8,20 @@
 
 namespace serve {
 
-Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<std::filesystem::path>& files) {
+namespace fs = std::filesystem;
+
+const std::vector<std::string>& FormatNames() {
+  static const std::vector<std::string> names = {"default", "zip-store", "no-archive", "tgz"};
+  return names;
+}
+
+ArchiveFormat FormatOf(const std::string& name) {
+  if (name == "zip-store") return ArchiveFormat::kZipStore;
+  if (name == "no-archive") return ArchiveFormat::kNoArchive;
+  return name == "tgz" ? ArchiveFormat::kTgz : ArchiveFormat::kDefault;
+}
+
+Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<fs::path>& files) {
   std::error_code error;
   for (const std::string& list : lists) {
     for (std::size_t begin = 0; begin <= list.size();) {
@@ -16,7 +29,7 @@ Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<std::fi
       const std::string item = list.substr(begin, end - begin);
       begin = end + 1;
       if (item.empty()) continue;
-      if (item.find_first_of("*?[") == std::string::npos || std::filesystem::exists(item, error)) {
+      if (item.find_first_of("*?[") == std::string::npos || fs::exists(item, error)) {
         files.emplace_back(item);
         continue;
       }
