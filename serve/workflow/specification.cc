@@ -14,6 +14,8 @@
 namespace serve {
 namespace {
 
+constexpr std::size_t kLongestKey = 100;  // errors repeat keys
+
 /// A number of `models:` or of one model.
 struct NumberKey {
   std::string_view key;
@@ -100,6 +102,10 @@ Status ForEachEntry(const YAML::Node& map, std::string_view place, std::size_t m
   for (const auto& entry : map) {
     if (!entry.first.IsScalar()) return Invalid(fmt::format("`{}` has a key that is no text", place));
     const std::string& key = entry.first.Scalar();
+    if (key.size() > kLongestKey) {
+      return Invalid(
+          fmt::format("`{}` has a key of {} bytes, allowed are {}", place, key.size(), kLongestKey));
+    }
     if (!seen.insert(key).second) return Invalid(fmt::format("`{}` has the key {} twice", place, key));
     if (seen.size() > max_entries) {
       return Invalid(fmt::format("`{}` has more than {} entries, which is the limit (max_workflow_nodes)",

@@ -97,6 +97,18 @@ TEST_F(WorkflowTest, TwoModelsSideBySideAreMerged) {
   EXPECT_EQ(description[0]["nodes"][3]["function"], "merge");
 }
 
+TEST_F(WorkflowTest, AMergeFeedsAModelOfSeveralInputs) {
+  CreateOptions options;
+  options.model_name = "two_inputs";
+  options.inputs = {Spec("x:float32:[-1]"), Spec("mask:float32:[-1]")};
+  Pack(server(), "states.pt", options);
+  MustRegister("join",
+               "models: {x: {url: double.pt}, mask: {url: triple.pt}, last: {url: two_inputs.mar}}\n"
+               "functions: {start: pass, both: merge}\n"
+               "dag: {start: [x, mask], x: [both], mask: [both], both: [last]}");
+  EXPECT_TRUE(IsJson(Predict("join", "[1, 2]"), "[[2.0, 4.0], [4.0, 16.0]]"));
+}
+
 TEST_F(WorkflowTest, SeveralLeavesMakeAnObject) {
   MustRegister("leaves",
                "models: {a: {url: double.pt}, b: {url: triple.pt}, c: {url: triple.pt}}\ndag: {a: [b, c]}");
