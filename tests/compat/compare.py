@@ -55,11 +55,14 @@ class Server:
         self.programs, self.theirs = programs, theirs
         for name, (file, version) in models.items():
             self.pack(name, file, version)
-        ports = free_ports(5)
+        port_file = self.folder / "ports"
+        ports = free_ports(5) if theirs else [0, 0, 0]
         self.ports = dict(zip(LISTENERS, ports))
         lines = {f"{name}_address": f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
         if theirs:
             lines |= {"grpc_inference_port": ports[3], "grpc_management_port": ports[4]}
+        else:
+            lines["port_file"] = port_file
         lines |= {"default_workers_per_model": 1, "metrics_mode": "prometheus", **settings}
         config = self.folder / "config.properties"
         config.write_text("".join(f"{key}={value}\n" for key, value in lines.items()))
@@ -75,6 +78,9 @@ class Server:
         self.log = log
         wait_until(f"the start of {programs['torchserve'][0]} (see {log})",
                    lambda: "Model server started." in log.read_text(errors="replace"), self.process)
+        if not theirs:
+            self.ports = {name: int(port) for name, port in
+                          (line.split("=") for line in port_file.read_text().splitlines())}
         self.keys = {}
         if str(settings.get("disable_token_authorization", "true")) == "false":
             made = json.loads((self.folder / "key_file.json").read_text())

@@ -145,10 +145,16 @@ int Stop(const Typed& typed, const ToolStreams& streams) {
   return kToolDone;
 }
 
+int AlreadyRunning(const ToolStreams& streams) {
+  streams.out << "TorchServe is already running, please use torchserve --stop to stop TorchServe.\n";
+  return kToolFailed;
+}
+
 /// Runs the server in this process, which the pid file names meanwhile.
 int Serve(const std::vector<std::string>& args, const fs::path& pid_file, const ToolStreams& streams,
           const ServeFunction& serve, const std::function<void()>& listening) {
   if (const Status written = WritePidFile(pid_file); !written.ok()) {
+    if (written.code == Code::kConflict) return AlreadyRunning(streams);  // started at the same moment
     streams.err << "error: " << written.message << "\n";
     return kToolFailed;
   }
@@ -202,10 +208,7 @@ int StartInBackground(const std::vector<std::string>& args, const fs::path& pid_
 
 int Start(const Typed& typed, const ToolStreams& streams, const ServeFunction& serve) {
   const fs::path pid_file = PidFilePath();
-  if (const pid_t pid = ReadPidFile(pid_file); IsServer(pid)) {
-    streams.out << "TorchServe is already running, please use torchserve --stop to stop TorchServe.\n";
-    return kToolFailed;
-  }
+  if (IsServer(ReadPidFile(pid_file))) return AlreadyRunning(streams);
   std::error_code error;
   if (fs::exists(pid_file, error)) {
     streams.out << "Removing orphan pid file.\n";
