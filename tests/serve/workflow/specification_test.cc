@@ -133,7 +133,7 @@ TEST(SpecificationTest, HostileFilesAreRefused) {
   EXPECT_THAT(ErrorOf(bomb), HasSubstr("anchors and aliases"));
   EXPECT_THAT(ErrorOf("models: " + std::string(200'000, '[')), HasSubstr("nested deeper than 8 levels"));
   EXPECT_THAT(ErrorOf("models: " + std::string(200'000, '{')), HasSubstr("nested deeper than 8 levels"));
-  EXPECT_THAT(ErrorOf(std::string(10'000, 'k') + ": 1"), HasSubstr("a key of 10000 bytes"));
+  EXPECT_THAT(ErrorOf(std::string(500, 'k') + ": 1"), HasSubstr("a key of 500 bytes"));
   std::string many = "models:\n";
   for (int i = 0; i < 10'000; ++i) many += "  n" + std::to_string(i) + ": {url: a}\n";
   EXPECT_THAT(ErrorOf(many + "dag: {n0: []}\n"), HasSubstr("more than 70 entries"));
