@@ -248,9 +248,12 @@ class Writer {
         file->pending() += std::string_view(line.payload.data(), line.payload.size());
       });
     }
-    ForEachFile([this](LineFile& file) {
-      if (const std::string problem = file.TakeProblem(); !problem.empty()) Log(LogLevel::kError, problem);
-    });
+    std::vector<std::string> problems;
+    ForEachFile([&problems](LineFile& file) { problems.push_back(file.TakeProblem()); });
+    // From the first line on the files belong to the writer thread.
+    for (const std::string& problem : problems) {
+      if (!problem.empty()) Log(LogLevel::kError, problem);
+    }
   }
   ~Writer() {
     const std::size_t dropped = pool_->overrun_counter();
