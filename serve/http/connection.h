@@ -58,6 +58,9 @@ struct ListenerState {
 /// TLS:      the handshake is the connection's first phase, within header_timeout. A client that speaks plain
 /// HTTP
 ///           is told so in plain HTTP.
+/// Parts:    an answer that is made bit by bit goes out so, in chunks (connection_parts.cc). What breaks it
+/// off
+///           can only end the connection, for the status is sent.
 /// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction
 /// counts
 ///           as gone: its request is cancelled.
@@ -89,6 +92,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Expire();      // the deadline has passed
   void ClientGone();  // while waiting for an answer
   void Resume();      // the answer is there
+  void PartsReady();  // a part of it
   void Close();       // now, whatever it does
   void CloseIfIdle();
   std::size_t place = 0;  // in the loop's list
@@ -96,7 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   enum class Phase : std::uint8_t { kIdle, kHandshake, kHeader, kBody, kWaiting, kWrite, kLinger };
   enum class Got : std::uint8_t { kRequest, kRefusal, kNothing };
-  enum class Wake : std::uint8_t { kAnswered, kDeadline, kGone };
+  enum class Wake : std::uint8_t { kAnswered, kParts, kDeadline, kGone };
 
   Awaitable<void> Serve();
   Awaitable<bool> Handshake();
@@ -106,6 +110,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<bool> SendContinue();
   Awaitable<void> Suspend();
   Awaitable<bool> WriteRest();
+  Awaitable<bool> SendParts();
+  Awaitable<bool> WriteOut();
   Awaitable<void> Linger();
 
   std::size_t HeadEnd();
@@ -114,6 +120,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool BodyIsBuffered();
   bool StartAnswer();
   void FinishAnswer();
+  void MakeReply(Ticket& ticket);
+  [[nodiscard]] bool AnswersInParts() const;
+  bool AppendPartsHead(const Ticket& ticket);
+  bool AppendAnswer(Ticket& ticket);
+  void EndParts(Ticket& ticket, bool complete);
   bool SerializeAndTryWrite();
   void Log(int status, TimePoint now) const;
 
@@ -150,6 +161,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpReply reply_;
   std::string out_;          // the serialised head
   std::size_t written_ = 0;  // of out_ and the body behind it
+  std::size_t sent_ = 0;     // of an answer in parts, before out_
   bool broken_ = false;      // the peer takes nothing any more
 };
 

@@ -146,6 +146,7 @@ class Metrics {
   Gauge connections;            // open, all listeners
   Counter connections_refused;  // over the limit
   Counter tls_handshake_failures;
+  Counter streams_broken;  // answers in parts that ended before their end
   Counter model_load_failures;
 
  private:
