@@ -8,6 +8,7 @@
 #include "handlers/text/subword_handlers.h"
 #include "handlers/text/subword_tokenizer.h"
 #include "handlers/text/text_classifier.h"
+#include "handlers/text/text_generator.h"
 #include "handlers/text/vocabulary.h"
 
 namespace serve {
@@ -34,6 +35,7 @@ constexpr std::array kHandlers = {
     Entry{"tensor", MakeTensorHandler},           Entry{"image_classifier", MakeImageClassifier},
     Entry{"image_segmenter", MakeImageSegmenter}, Entry{"object_detector", MakeObjectDetector},
     Entry{"text_classifier", MakeText},           Entry{"text_embedding", MakeTextEmbedding},
+    Entry{"text_generator", MakeTextGenerator},
 };
 
 /// `my_handler.py`, `my_handler.py:handle`, or `my_handler:handle`.

@@ -89,6 +89,10 @@ Result<std::vector<Output>> Handler::Split(const std::vector<Tensor>& outputs,
   return parts;
 }
 
+Result<Step> Handler::Next(const Output& /*output*/, Sample /*sample*/) const {
+  return Internal("this handler does not generate");
+}
+
 Result<Sample> Handler::PrepareTensors(std::vector<InferTensor> /*inputs*/) const {
   return Status{Code::kNotImplemented,
                 "the handler of this model takes no KServe v2 tensors; send the request to /predictions"};

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,11 +29,19 @@ inline Status UnusableOutput(std::string_view reason) {
   return {Code::kPredictionFailed, "Prediction failed: " + std::string(reason)};
 }
 
+/// What one run of the model brought a request of a handler that generates.
+struct Step {
+  std::string part;              // for a client that reads along; may be empty
+  std::optional<Sample> more{};  // what the model is run on next; nothing: this was the last run
+  Output answer{};               // after the last run: the whole answer, for Render
+};
+
 /// The code around a model, in stages that run on different threads:
 ///   Prepare          I/O thread   one request → one sample. Bad input is answered here and meets no batch
 ///   Decode           worker       what is too slow for an I/O thread: pictures → tensors. Most have none
 ///   Collate, Split   worker       samples → the module's inputs, the module's outputs → one output a sample
-///   Render           I/O thread   one output → body bytes
+///   Next             worker       of handlers that generate: one output → a part of the answer, the next
+///   sample Render           I/O thread   one output → body bytes
 ///
 /// Threads: every method is const and is called from many threads at once; a handler holds no mutable state.
 /// Errors:  Prepare answers kInvalidArgument with a text that says where in the input it is wrong. No
@@ -60,6 +69,16 @@ class Handler {
   virtual Result<std::vector<Output>> Split(const std::vector<Tensor>& outputs,
                                             const std::vector<std::string>& names,
                                             const std::vector<const Sample*>& samples) const;
+  /// Whether answers take several runs of the model, as generated text does. Next is called after each run,
+  /// and what is not finished goes back into the queue: it shares its next batch with whatever waits then.
+  /// Such a model never runs on an I/O thread. Samples have one row.
+  [[nodiscard]] virtual bool Generates() const { return false; }
+  /// On the worker, between two batches: it must be quick. An error ends that request alone.
+  virtual Result<Step> Next(const Output& output, Sample sample) const;
+  /// The type of a Step's part, a literal.
+  [[nodiscard]] virtual std::string_view PartType(const RenderHint&) const {
+    return "text/plain; charset=utf-8";
+  }
   virtual Result<Response> Render(const Output& output, const RenderHint& hint) const = 0;
 
   /// The same for typed tensors (KServe v2), which have another form than a request of the handler's own.

@@ -136,6 +136,24 @@ class SentencePiece final : public SubwordTokenizer {
   }
 
   std::int64_t padding() const override { return fairseq_ ? 1 : padding_; }
+  std::int64_t end() const override { return fairseq_ ? 2 : end_; }
+
+  std::string Text(std::int64_t id) const override {
+    // fairseq's first four are <s>, <pad>, </s>, <unk>; behind them it is one further than the file.
+    if (fairseq_) id = id < 4 ? -1 : id - 1;
+    if (id < 0 || id >= static_cast<std::int64_t>(model_.pieces.size())) return {};
+    const SentencePieceModel::Piece& piece = model_.pieces[static_cast<std::size_t>(id)];
+    if (piece.kind == Kind::kByte && piece.text.size() == 6) {
+      return {static_cast<char>(std::strtoul(piece.text.c_str() + 3, nullptr, 16))};
+    }
+    if (piece.kind != Kind::kNormal && piece.kind != Kind::kUserDefined) return {};
+    std::string text = piece.text;
+    for (std::size_t at = text.find(kBlank); at != std::string::npos; at = text.find(kBlank, at)) {
+      text.replace(at, kBlank.size(), " ");
+    }
+    return text;
+  }
+
   std::int64_t size() const override {
     return static_cast<std::int64_t>(model_.pieces.size()) + (fairseq_ ? 1 : 0);
   }

@@ -24,6 +24,14 @@ void Put(Tensor& tensor, std::int64_t at, std::int64_t value) {
 
 }  // namespace
 
+std::int64_t LengthBucket(std::int64_t tokens, std::int64_t most) {
+  std::int64_t power = 8;
+  while (power < tokens) power *= 2;
+  const std::int64_t between = power / 4 * 3;  // 24, 48, 96, …
+  const std::int64_t bucket = power > 16 && tokens <= between ? between : power;
+  return std::min(bucket, most);
+}
+
 Result<Sequences> Sequences::Make(std::unique_ptr<SubwordTokenizer> tokenizer,
                                   const std::vector<TensorSpec>& inputs, std::int64_t max_length) {
   Sequences sequences;
@@ -118,13 +126,7 @@ Sample Sequences::Pack(const std::vector<std::vector<std::int64_t>>& rows) const
 }
 
 std::int64_t Sequences::Bucket(std::size_t longest) const {
-  if (fixed_ != 0) return fixed_;
-  const auto needed = static_cast<std::int64_t>(longest);
-  std::int64_t power = 8;
-  while (power < needed) power *= 2;
-  const std::int64_t between = power / 4 * 3;  // 24, 48, 96, …
-  const std::int64_t bucket = power > 16 && needed <= between ? between : power;
-  return std::min(bucket, max_length_);
+  return fixed_ != 0 ? fixed_ : LengthBucket(static_cast<std::int64_t>(longest), max_length_);
 }
 
 }  // namespace serve

@@ -11,6 +11,9 @@
 
 namespace serve {
 
+/// The bucket of so many tokens: 8, 16, 24, 32, 48, 64, 96, …, at most `most`.
+std::int64_t LengthBucket(std::int64_t tokens, std::int64_t most);
+
 /// Makes the inputs of a transformer: input_ids, attention_mask (1 for a token, 0 for padding) and, where the
 /// archive declares it, token_type_ids (zeros), each [texts, length].
 ///

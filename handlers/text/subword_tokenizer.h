@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +24,11 @@ class SubwordTokenizer {
   /// need not be UTF-8: what is none is left out.
   [[nodiscard]] virtual std::vector<std::int64_t> Encode(std::string_view text, std::size_t most) const = 0;
   [[nodiscard]] virtual std::int64_t padding() const = 0;
+  /// What Encode puts behind the text; -1: nothing.
+  [[nodiscard]] virtual std::int64_t end() const = 0;
+  /// The text that the piece adds behind others, with the blank before it where it begins a word; a piece may
+  /// be a single byte. Nothing for an end, padding, and an id that is none.
+  [[nodiscard]] virtual std::string Text(std::int64_t id) const = 0;
   /// Ids are below it.
   [[nodiscard]] virtual std::int64_t size() const = 0;
 };

@@ -68,9 +68,13 @@ class WordPiece final : public SubwordTokenizer {
         inside_(std::move(inside)),
         specials_(specials),
         size_(size),
-        lower_case_(lower_case) {
+        lower_case_(lower_case),
+        texts_(static_cast<std::size_t>(size)) {
     for (const PieceTable* table : {&words_, &inside_}) {
-      for (const auto& [piece, id] : *table) longest_ = std::max(longest_, piece.size());
+      for (const auto& [piece, id] : *table) {
+        longest_ = std::max(longest_, piece.size());
+        texts_[static_cast<std::size_t>(id)] = table == &words_ ? " " + piece : piece;
+      }
     }
   }
 
@@ -96,6 +100,11 @@ class WordPiece final : public SubwordTokenizer {
   }
 
   std::int64_t padding() const override { return specials_[kPad].id; }
+  std::int64_t end() const override { return specials_[kSep].id; }
+  std::string Text(std::int64_t id) const override {
+    if (id < 0 || id >= size_ || IsSpecial(id)) return {};
+    return texts_[static_cast<std::size_t>(id)];
+  }
   std::int64_t size() const override { return size_; }
 
   enum SpecialName : std::size_t { kUnk, kCls, kSep, kPad, kMask };
@@ -121,6 +130,11 @@ class WordPiece final : public SubwordTokenizer {
         static_cast<utf8proc_ssize_t>(std::min<std::size_t>(text.size() - at, 4)), &character);
     at += bytes > 0 ? static_cast<std::size_t>(bytes) : 1;
     return bytes > 0 ? character : -1;
+  }
+
+  bool IsSpecial(std::int64_t id) const {
+    return std::any_of(specials_.begin(), specials_.end(),
+                       [id](const Special& special) { return special.id == id; });
   }
 
   const Special* SpecialAt(std::string_view text) const {
@@ -199,7 +213,8 @@ class WordPiece final : public SubwordTokenizer {
   const std::array<Special, 5> specials_;
   const std::int64_t size_;
   const bool lower_case_;
-  std::size_t longest_ = 1;  // bytes of a piece
+  std::vector<std::string> texts_;  // by id
+  std::size_t longest_ = 1;         // bytes of a piece
 };
 
 }  // namespace

@@ -71,7 +71,7 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool 
       {"parallelType", ""},
       {"parallelLevel", 0},
       {"deviceType", "cpu"},
-      {"continuousBatching", false},
+      {"continuousBatching", version.handler().Generates()},
       {"useJobTicket", false},
       {"useVenv", false},
       {"stateful", false},

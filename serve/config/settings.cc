@@ -447,6 +447,11 @@ std::vector<Setting> MakeSettings() {
                          &HttpLimits::idle_timeout));
   rows.push_back(Timeout({"write_timeout_ms", kLimits, "60000", "A client that does not read its answer."},
                          &HttpLimits::write_timeout));
+  rows.push_back(Size(
+      {"max_stream_backlog", kLimits, "1m",
+       "Of one answer that is sent in parts: what its client has not read yet. Beyond it no more is made."},
+      1, 1LL << 30,
+      [](AppOptions& o, std::int64_t n) { o.http.max_stream_backlog = static_cast<std::size_t>(n); }));
 
   rows.push_back(Field({"cors_allowed_origin", kAnswers, "",
                         "Access-Control-Allow-Origin of every answer. With it, OPTIONS requests of browsers "

@@ -92,6 +92,13 @@ Connection::Awaitable<void> Connection::Serve() {
     if (got == Got::kNothing) break;
     if (got == Got::kRequest) {
       if (!StartAnswer()) co_await Suspend();
+      if (AnswersInParts()) {
+        more = co_await SendParts();
+        if (broken_) break;
+        SetPhase(Phase::kIdle, SteadyClock::now() + limits_.idle_timeout);
+        if (!more) co_await Linger();
+        continue;
+      }
       FinishAnswer();
       if (broken_) break;
     }
@@ -125,6 +132,7 @@ bool Connection::StartAnswer() {
     ticket_ = std::make_shared<Ticket>();
     ticket_->loop = loop_.shared_from_this();
     ticket_->connection = this;
+    ticket_->max_unsent = limits_.max_stream_backlog;
     ticket_->deadline = found_.route->start(request_, ReplySender(ticket_));
   } catch (const std::exception& error) {
     LogError("{} {} failed: {}", request_.method_text, request_.target, error.what());
@@ -172,8 +180,12 @@ void Connection::FinishAnswer() {
                     limit.count())});
     return;
   }
+  MakeReply(*ticket);
+}
+
+void Connection::MakeReply(Ticket& ticket) {
   try {
-    reply_ = ticket->make();
+    reply_ = ticket.make();
   } catch (const std::exception& error) {
     LogError("{} {} failed: {}", request_.method_text, request_.target, error.what());
     reply_ = ErrorReply(Internal("the server failed to answer this request; its log says why"));
@@ -236,7 +248,7 @@ void Connection::Log(int status, TimePoint now) const {
   // Without a header there is no arrival.
   if (!request_.method_text.empty()) record.duration = now - request_.arrival;
   record.bytes_in = bytes_in_;
-  record.bytes_out = status == 499 ? 0 : out_.size() + reply_.body.size();
+  record.bytes_out = status == 499 ? 0 : sent_ + out_.size() + reply_.body.size();
   record.request_id = request_.request_id;
   record.model = request_.PathParameter("model");
   record.model_version = request_.PathParameter("version");
@@ -250,6 +262,12 @@ void Connection::SetPhase(Phase phase, TimePoint deadline) {
   phase_ = phase;
   deadline_ = deadline;
   overdue_ = false;
+}
+
+void Connection::PartsReady() {
+  if (phase_ != Phase::kWaiting) return;  // it looks by itself before it waits
+  wake_ = Wake::kParts;
+  Resume();
 }
 
 void Connection::Expire() {

@@ -57,6 +57,8 @@ struct ListenerState {
 ///           Header or body overdue: 408; the request's own deadline: 504; idle, write, linger: closed.
 /// TLS:      the handshake comes first, within header_timeout. A client that speaks plain HTTP is told so in
 ///           plain HTTP.
+/// Parts:    an answer that is made bit by bit goes out so, in chunks (connection_parts.cc). What breaks it
+/// off can only end the connection, for the status is sent.
 /// Gone:     a client that closes its connection, or only its sending side, while it waits for a prediction
 /// counts
 ///           as gone: its request is cancelled.
@@ -88,6 +90,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Expire();      // the deadline has passed
   void ClientGone();  // while waiting for an answer
   void Resume();      // the answer is there
+  void PartsReady();  // a part of it
   void Close();       // now, whatever it does
   void CloseIfIdle();
   std::size_t place = 0;  // in the loop's list
@@ -95,7 +98,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   enum class Phase : std::uint8_t { kIdle, kHandshake, kHeader, kBody, kWaiting, kWrite, kLinger };
   enum class Got : std::uint8_t { kRequest, kRefusal, kNothing };
-  enum class Wake : std::uint8_t { kAnswered, kDeadline, kGone };
+  enum class Wake : std::uint8_t { kAnswered, kParts, kDeadline, kGone };
 
   Awaitable<void> Serve();
   Awaitable<bool> Handshake();
@@ -105,6 +108,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Awaitable<bool> SendContinue();
   Awaitable<void> Suspend();
   Awaitable<bool> WriteRest();
+  Awaitable<bool> SendParts();
+  Awaitable<bool> WriteOut();
   Awaitable<void> Linger();
 
   std::size_t HeadEnd();
@@ -113,6 +118,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool BodyIsBuffered();
   bool StartAnswer();
   void FinishAnswer();
+  void MakeReply(Ticket& ticket);
+  [[nodiscard]] bool AnswersInParts() const;
+  bool AppendPartsHead(const Ticket& ticket);
+  bool AppendAnswer(Ticket& ticket);
+  void EndParts(Ticket& ticket, bool complete);
   bool SerializeAndTryWrite();
   void Log(int status, TimePoint now) const;
 
@@ -149,6 +159,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpReply reply_;
   std::string out_;          // the serialised head
   std::size_t written_ = 0;  // of out_ and the body behind it
+  std::size_t sent_ = 0;     // of an answer in parts, before out_
   bool broken_ = false;      // the peer takes nothing any more
 };
 

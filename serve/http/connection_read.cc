@@ -79,6 +79,7 @@ Connection::Awaitable<Connection::Got> Connection::ReadHead() {
   parser_.reset();
   reply_ = HttpReply();
   bytes_in_ = 0;
+  sent_ = 0;
   scanned_ = 0;
   boost::system::error_code error;
   bool fresh = true;  // nothing of this request was seen

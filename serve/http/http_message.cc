@@ -216,8 +216,10 @@ std::string_view ReasonPhrase(int status) {
   }
 }
 
-void AppendHead(std::string& out, const HttpReply& reply, std::string_view request_id, std::size_t body_bytes,
-                bool close, bool http_1_0) {
+namespace {
+
+/// Everything but what says how long the body is, and what becomes of the connection.
+void AppendFields(std::string& out, const HttpReply& reply, std::string_view request_id) {
   if (reply.status == 200) {
     out += "HTTP/1.1 200 OK\r\n";
   } else {
@@ -238,6 +240,19 @@ void AppendHead(std::string& out, const HttpReply& reply, std::string_view reque
     out += "\r\n";
   }
   out += reply.extra_fields;
+}
+
+}  // namespace
+
+void AppendChunkedHead(std::string& out, const HttpReply& reply, std::string_view request_id, bool close) {
+  AppendFields(out, reply, request_id);
+  out += close ? "transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+               : "transfer-encoding: chunked\r\n\r\n";
+}
+
+void AppendHead(std::string& out, const HttpReply& reply, std::string_view request_id, std::size_t body_bytes,
+                bool close, bool http_1_0) {
+  AppendFields(out, reply, request_id);
   out += "content-length: ";
   AppendNumber(out, body_bytes);
   if (close) {

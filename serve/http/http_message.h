@@ -81,6 +81,9 @@ std::string_view ReasonPhrase(int status);
 void AppendHead(std::string& out, const HttpReply& reply, std::string_view request_id, std::size_t body_bytes,
                 bool close, bool http_1_0);
 
+/// The same for a body of chunks.
+void AppendChunkedHead(std::string& out, const HttpReply& reply, std::string_view request_id, bool close);
+
 /// `text` between quotes as JSON: control characters escaped, invalid UTF-8 replaced by U+FFFD.
 void AppendJsonString(std::string& out, std::string_view text);
 bool EqualsIgnoreCase(std::string_view left, std::string_view right);

@@ -17,6 +17,7 @@ struct HttpLimits {
   std::chrono::milliseconds body_timeout{60'000};    // end of header → end of body
   std::chrono::milliseconds idle_timeout{75'000};    // keep-alive connection without a request
   std::chrono::milliseconds write_timeout{60'000};   // a client that does not read its answer
+  std::size_t max_stream_backlog = 1 << 20;  // bytes of one answer in parts that its client has not taken
   std::chrono::milliseconds linger_timeout{
       1'000};  // reading what a refused client still sends, before closing
 

@@ -93,6 +93,7 @@ TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::strin
   auto context = ReadContext(http);
   if (!context) return Refuse(context.error(), std::move(sender));
   context->cancelled = sender.cancelled();
+  if (!http.http_1_0) context->parts = sender.parts();  // HTTP/1.0 knows no chunks
   PredictCall call{model, version, std::move(*request), std::move(*context)};
   auto render = [&api, sender = std::move(sender)](Result<Prediction> predicted) mutable {
     // On whatever thread computed it; rendering waits for the I/O thread.

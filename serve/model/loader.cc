@@ -83,6 +83,20 @@ bool SameShape(const TensorSpec& spec, const Tensor& tensor) {
   return true;
 }
 
+/// Whether the handler understands what the model answered.
+Status CheckAnswer(const Handler& handler, const Output& output, const Sample& sample) {
+  const Output* answer = &output;
+  Result<Step> step = Step();
+  if (handler.Generates()) {
+    step = handler.Next(output, sample);
+    if (!step) return step.error();
+    if (step->more) return {};
+    answer = &step->answer;
+  }
+  const Result<Response> rendered = handler.Render(*answer, sample.hint);
+  return rendered ? Status() : rendered.error();
+}
+
 /// Whether the model answers what its archive declares; an undeclared output is not judged.
 Status CheckOutputs(const std::vector<TensorSpec>& declared, const Output& output) {
   if (declared.empty()) return {};
@@ -318,8 +332,9 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
     if (Status status = CheckOutputs(info.outputs, *output); !status.ok()) {
       return StepFailed(request, "check", what, status);
     }
-    const Result<Response> rendered = version->handler().Render(*output, sample->hint);
-    if (!rendered) return StepFailed(request, "check", what, rendered.error());
+    if (Status status = CheckAnswer(version->handler(), *output, *sample); !status.ok()) {
+      return StepFailed(request, "check", what, status);
+    }
     // Tuning knows the times of all sizes in the end; until then what the check has seen will do.
     if (request.options.tuning == TuningMode::kOff) {
       if (Status status = version->WarmUp(*sample); !status.ok())

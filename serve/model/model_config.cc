@@ -29,7 +29,7 @@ constexpr UnusedKey kUnusedKeys[] = {
     {"torchrun", "", "a model is not spread over processes"},
     {"maxRetryTimeoutInSec", "300", "workers are threads and need no recovery"},
     {"useJobTicket", "false", "jobQueueSize bounds what waits"},
-    {"continuousBatching", "false", "there is no continuous batching"},
+    {"continuousBatching", "false", "models whose handler generates are always batched so"},
     {"sequenceBatching", "false", "there is no sequence batching"},
     {"asyncCommunication", "false", "workers are threads, and answers never wait for each other"},
     {"useVenv", "false", "models run without Python"},

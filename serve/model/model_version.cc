@@ -46,12 +46,13 @@ ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique
     : info_(std::move(info)),
       options_(options),
       handler_(std::move(handler)),
+      generates_(handler_->Generates()),
       metrics_(std::move(metrics)),
       folder_(std::move(folder)),
       queue_(info_.name, options_.scheduler, *metrics_),
       runtime_(std::move(runtime)),
       intra_op_threads_(std::max(1, options.intra_op_threads)),
-      workers_only_(handler_->Decodes()) {}
+      workers_only_(handler_->Decodes() || generates_) {}
 
 ModelVersion::~ModelVersion() {
   (void)Close(TimePoint::max());
@@ -126,7 +127,10 @@ bool ModelVersion::RunBorrowed() {
 
 Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
   const TimePoint start = SteadyClock::now();
-  Result<Response> response = RenderAs(*handler_, output, hint, info_.name, info_.version);
+  // Without tensors: the client has got everything in parts.
+  Result<Response> response = Response();
+  if (!generates_ || !output.tensors.empty())
+    response = RenderAs(*handler_, output, hint, info_.name, info_.version);
   const TimePoint end = SteadyClock::now();
   metrics_->render.Observe(Seconds(end - start));
   metrics_->total.Observe(Seconds(end - arrival));
@@ -173,7 +177,9 @@ void ModelVersion::RunPart(std::span<Waiting> part) {
   samples.reserve(part.size());
   for (const Waiting& item : part) samples.push_back(&item.sample);
   Result<std::vector<Output>> outputs = Compute(samples);
-  if (outputs) {
+  if (outputs && generates_) {
+    Advance(part, *outputs);
+  } else if (outputs) {
     for (std::size_t i = 0; i < part.size(); ++i) std::move(part[i].responder).Send(std::move((*outputs)[i]));
   } else if (part.size() == 1) {
     metrics_->failed.Add();
@@ -184,6 +190,44 @@ void ModelVersion::RunPart(std::span<Waiting> part) {
     metrics_->batch_retries.Add(2);
     RunPart(part.first(half));
     RunPart(part.subspan(half));
+  }
+}
+
+/// What the run means to each request: a part for its client, and another run or the end.
+void ModelVersion::Advance(std::span<Waiting> part, const std::vector<Output>& outputs) {
+  std::vector<Waiting> unfinished;
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    Waiting& item = part[i];
+    const RenderHint hint = item.sample.hint;
+    Result<Step> step = Step();
+    try {
+      step = handler_->Next(outputs[i], std::move(item.sample));
+    } catch (const std::exception& error) {
+      step = Status{Code::kPredictionFailed, fmt::format("Prediction failed: {}", error.what())};
+    }
+    if (!step) {
+      metrics_->failed.Add();
+      LogWarning("model {} version {}: {}", info_.name, info_.version, step.error().message);
+      std::move(item.responder).Send(step.error());
+      continue;
+    }
+    // What is finished by one part is answered as any other request.
+    const bool in_parts = hint.stream && item.context.parts != nullptr && (step->more || item.streaming);
+    if (in_parts && !step->part.empty()) {
+      item.streaming = true;
+      item.context.parts->Put(step->part, handler_->PartType(hint), item.context.cancelled);
+    }
+    if (step->more) {
+      item.sample = std::move(*step->more);
+      unfinished.push_back(std::move(item));
+    } else {
+      std::move(item.responder).Send(item.streaming ? Output() : std::move(step->answer));
+    }
+  }
+  if (unfinished.empty()) return;
+  queue_.Return(std::move(unfinished));
+  if (RunningWorkers() == 0 && !closing()) {  // scaled to none meanwhile: nobody would take them
+    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" was scaled to 0 workers.", info_.name)});
   }
 }
 

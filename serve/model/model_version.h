@@ -159,6 +159,7 @@ class ModelVersion {
   void RunWorkers(int low, int high);  // with mutex_ held: as many as now, but between these
   [[nodiscard]] std::vector<std::int64_t> SizesToForm() const;
   void RunPart(std::span<Waiting> part);
+  void Advance(std::span<Waiting> part, const std::vector<Output>& outputs);
   Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples) const;
   void Count(WorkerState state, std::int64_t amount) {
     metrics_->workers[static_cast<std::size_t>(state)].Add(amount);
@@ -168,6 +169,7 @@ class ModelVersion {
   const VersionInfo info_;
   const VersionOptions options_;
   const std::unique_ptr<Handler> handler_;
+  const bool generates_;
   const std::shared_ptr<ModelMetrics> metrics_;
   const std::filesystem::path folder_;
   std::chrono::milliseconds load_time_{0};
@@ -180,7 +182,8 @@ class ModelVersion {
   std::atomic<bool> closing_{false};
   std::atomic<bool> scaled_{false};
 
-  std::atomic<bool> workers_only_;  // never on a caller's thread: it took too long once, or decodes
+  std::atomic<bool>
+      workers_only_;  // never on a caller's thread: it took too long once, decodes, or generates
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

@@ -62,6 +62,21 @@ struct Request {
   }
 };
 
+/// Takes the parts of an answer before its end, in order: a client that reads along gets each as it is made.
+///
+/// Threads: any, one at a time.
+class PartSink {
+ public:
+  /// Dropped when nobody reads any more. `owner` keeps the sink alive: the context's `cancelled`.
+  virtual void Put(std::string_view part, std::string_view content_type,
+                   const std::shared_ptr<std::atomic<bool>>& owner) = 0;
+  /// The client does not read as fast as parts are made: no more of them until it has read some.
+  [[nodiscard]] virtual bool Full() const = 0;
+
+ protected:
+  ~PartSink() = default;
+};
+
 /// What goes with a request from the socket to the answer.
 struct RequestContext {
   TimePoint arrival = SteadyClock::now();
@@ -69,6 +84,7 @@ struct RequestContext {
   Priority priority = Priority::kNormal;
   /// Set by the I/O thread when nobody waits for the answer any more (client gone, deadline answered).
   std::shared_ptr<std::atomic<bool>> cancelled;
+  PartSink* parts = nullptr;  // lives as long as `cancelled`; null: the client takes the whole answer only
 
   [[nodiscard]] bool Cancelled() const { return cancelled && cancelled->load(std::memory_order_relaxed); }
 };
@@ -79,6 +95,12 @@ struct RenderHint {
   bool instances = false;  // answer as {"predictions": [...]}
   bool binary = false;     // raw little-endian bytes
   std::shared_ptr<const InferAsk> infer{};  // set: answer as KServe v2
+  bool stream = false;  // in parts, where the handler generates and the client reads along
+};
+
+/// What a generating handler keeps of a request from one run of the model to the next.
+struct SampleState {
+  virtual ~SampleState() = default;
 };
 
 /// One request, ready to run: what Prepare makes and what the queue holds.
@@ -87,6 +109,7 @@ struct Sample {
   std::int64_t rows = 1;        // how much of batch_size it takes
   std::uint64_t shape_key = 0;  // samples share a batch only when their keys are equal
   RenderHint hint;
+  std::shared_ptr<SampleState> state{};  // of handlers that generate
 };
 
 /// What the model made of one sample.

@@ -10,11 +10,17 @@ namespace serve {
 namespace {
 
 constexpr std::chrono::milliseconds kPeakWindow{500};
+constexpr std::chrono::milliseconds kLookAgain{10};  // whether a slow client has read something
 constexpr double kDrainMemory = 4;         // seconds of work, of which the older half is then forgotten
 constexpr double kLongestRetryAfter = 60;  // seconds
 
 bool IsDead(const Waiting& waiting, TimePoint now) {
   return waiting.context.Cancelled() || waiting.context.deadline <= now;
+}
+
+/// Its client has parts to read before more of them are made.
+bool IsBlocked(const Waiting& waiting) {
+  return waiting.returned && waiting.context.parts != nullptr && waiting.context.parts->Full();
 }
 
 }  // namespace
@@ -33,6 +39,8 @@ struct BatchQueue::Choice {
   bool full = false;          // no further row fits
   bool deadline_cut = false;  // a larger batch would miss a deadline
   bool other_shapes = false;  // live requests of other shapes were passed over
+  bool blocked = false;       // requests of slow clients were passed over
+  bool returned = false;      // some were run before
 };
 
 BatchQueue::BatchQueue(std::string name, SchedulerOptions options, ModelMetrics& metrics)
@@ -74,6 +82,38 @@ bool BatchQueue::Push(Waiting waiting, bool wake_worker) {
   }
   if (wake_worker) pushed_.notify_one();
   return true;
+}
+
+void BatchQueue::Return(std::vector<Waiting> unfinished) {
+  const TimePoint now = SteadyClock::now();
+  unfinished_.fetch_add(static_cast<std::int64_t>(unfinished.size()), std::memory_order_relaxed);
+  {
+    std::lock_guard lock(mutex_);
+    if (!abandoned_) {
+      for (Waiting& item : unfinished) {
+        item.queued = now;
+        item.returned = true;
+        auto& queue = waiting_[static_cast<std::size_t>(item.context.priority)];
+        const auto later = std::find_if(queue.begin(), queue.end(), [&](const Waiting& other) {
+          return other.context.arrival > item.context.arrival;
+        });
+        queue.insert(later, std::move(item));
+      }
+      depth_ += unfinished.size();
+      returned_ += unfinished.size();
+      metrics_.queue_depth.Set(static_cast<std::int64_t>(depth_));
+      ++changes_;
+      unfinished.clear();
+    }
+  }
+  pushed_.notify_one();
+  for (Waiting& item : unfinished) {
+    metrics_.rejected[static_cast<std::size_t>(RejectReason::kShutdown)].Add();
+    std::move(item.responder)
+        .Send(Status{Code::kUnavailable,
+                     fmt::format("Model \"{}\" is being unloaded or the server is stopping.", name_)});
+  }
+  Finished(unfinished.size());
 }
 
 std::optional<Batch> BatchQueue::PopBatch(const std::stop_token& stop) {
@@ -148,7 +188,8 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (depth_ == 0) return decision;
   const std::int64_t limit = times_.BestRows();
   Choice choice;
-  std::uint64_t shape_key = 0;
+  std::optional<std::uint64_t> shape_key;
+  if (returned_ > 0) shape_key = LeadingShape(now);
   for (std::size_t klass = 0; klass < waiting_.size() && !choice.full && !choice.deadline_cut; ++klass) {
     for (std::size_t i = 0; i < waiting_[klass].size(); ++i) {
       const Waiting& item = waiting_[klass][i];
@@ -156,11 +197,17 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
         choice.picks[klass].push_back({i, true});
         continue;
       }
-      if (choice.requests == 0) {
-        shape_key = item.sample.shape_key;
-      } else if (item.sample.shape_key != shape_key) {
+      if (IsBlocked(item)) {
+        choice.blocked = true;
+        continue;
+      }
+      if (!shape_key) shape_key = item.sample.shape_key;
+      if (item.sample.shape_key != *shape_key) {
         choice.other_shapes = true;
         continue;
+      }
+      if (choice.requests == 0) {
+        // The leader: whatever its size and deadline.
       } else if (choice.rows + item.sample.rows > limit) {
         choice.full = true;
         break;
@@ -172,6 +219,7 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
       choice.picks[klass].push_back({i, false});
       ++choice.requests;
       choice.rows += item.sample.rows;
+      choice.returned |= item.returned;
       choice.oldest = std::min(choice.oldest, item.queued);
       choice.earliest_deadline = std::min(choice.earliest_deadline, item.context.deadline);
       if (choice.rows >= limit) {
@@ -185,7 +233,7 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   Batch batch;
   bool delay_over = false;
   if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut &&
-      !closed_) {
+      !choice.returned && !closed_) {
     TimePoint leave = choice.oldest + options_.max_batch_delay;
     if (choice.earliest_deadline != TimePoint::max()) {
       leave = std::min(leave, choice.earliest_deadline - times_.Predict(choice.rows + 1));
@@ -201,6 +249,9 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
         std::erase_if(picks, [](const Choice::Pick& pick) { return !pick.dead; });
     }
   }
+  if (choice.requests == 0 && choice.blocked) {
+    decision.ask_again = std::min(decision.ask_again, now + kLookAgain);
+  }
   NoteDrain(choice.requests, now);
   TakeOut(choice, batch, dead);
   metrics_.queue_depth.Set(static_cast<std::int64_t>(depth_));
@@ -215,6 +266,19 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (held_since_) batch.held = now - *std::exchange(held_since_, std::nullopt);
   decision.batch = std::move(batch);
   return decision;
+}
+
+/// Of the live requests of the highest class that has any, the shape of the one that waits longest.
+std::optional<std::uint64_t> BatchQueue::LeadingShape(TimePoint now) const {
+  for (const auto& queue : waiting_) {
+    const Waiting* longest = nullptr;
+    for (const Waiting& item : queue) {
+      if (IsDead(item, now) || IsBlocked(item)) continue;
+      if (longest == nullptr || item.queued < longest->queued) longest = &item;
+    }
+    if (longest != nullptr) return longest->sample.shape_key;
+  }
+  return std::nullopt;
 }
 
 /// Leaves the last requests of the choice waiting until its rows are a size that the model was compiled for.
@@ -241,6 +305,7 @@ void BatchQueue::TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dea
     if (picks.empty()) continue;
     auto& queue = waiting_[klass];
     for (const Choice::Pick& pick : picks) {
+      if (queue[pick.index].returned) --returned_;
       (pick.dead ? dead : batch.items).push_back(std::move(queue[pick.index]));
     }
     // Close the holes from the back of the touched part, so that the untouched tail is not moved.
@@ -312,8 +377,8 @@ void BatchQueue::AnswerDead(std::vector<Waiting> dead) {
           .Send(Status{
               Code::kDeadlineExceeded,
               fmt::format("Model \"{}\" did not answer within {} ms: the request was still waiting in the "
-                          "queue. Set X-Request-Timeout-Ms or response_timeout, or add workers.",
-                          name_, limit.count())});
+                          "queue{}. Set X-Request-Timeout-Ms or response_timeout, or add workers.",
+                          name_, limit.count(), item.returned ? " for its next step" : "")});
     }
   }
   Finished(dead.size());
@@ -324,6 +389,7 @@ void BatchQueue::CountBatch(const Batch& batch, TimePoint now) {
   metrics_.batch_size.Observe(static_cast<double>(batch.rows));
   metrics_.batch_wait.Observe(std::chrono::duration<double>(batch.held).count());
   for (const Waiting& item : batch.items) {
+    if (item.returned) continue;
     const std::chrono::nanoseconds waited = std::max(now - item.queued, SteadyClock::duration::zero());
     metrics_.queue.Observe(std::chrono::duration<double>(waited).count());
     metrics_.queue_nanos.Add(static_cast<std::uint64_t>(waited.count()));
@@ -360,6 +426,8 @@ void BatchQueue::AnswerAll(const Status& status) {
       queue.clear();
     }
     depth_ = 0;
+    returned_ = 0;
+    abandoned_ = closed_;
     metrics_.queue_depth.Set(0);
   }
   for (Waiting& item : left) {

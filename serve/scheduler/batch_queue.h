@@ -25,7 +25,9 @@ struct Waiting {
   Sample sample;
   RequestContext context;
   Responder responder;
-  TimePoint queued;
+  TimePoint queued;        // the last time
+  bool returned = false;   // it was run before and needs another run
+  bool streaming = false;  // the client has got a part of the answer
 };
 
 /// What a worker runs at once: samples with equal shape keys.
@@ -51,6 +53,10 @@ struct Batch {
 /// Errors:  Push answers kResourceExhausted at `capacity`, with the seconds that the queue needs to empty,
 /// kUnavailable after Close(). Expired requests are answered
 ///          (kDeadlineExceeded) and never run; cancelled ones are dropped the same way.
+/// Again:   a request that needs another run comes back by Return(), to its old place: ahead of those of its
+///          shape that came later, so that what has begun is finished first. While there are such requests,
+///          the shape that has waited longest leads the next batch, so that none waits for the other's end.
+///          A request whose client does not read (PartSink::Full) is passed over meanwhile.
 /// Threads: every method from any thread; PopBatch blocks: worker threads only. No responder is called under
 /// the lock. Source:  TorchServe batchSize, maxBatchDelay and job_queue_size.
 class BatchQueue {
@@ -61,6 +67,9 @@ class BatchQueue {
   /// Takes the request or answers it at once. False: it was answered. `wake_worker` off: the caller promises
   /// to call Borrow() soon, on any thread.
   bool Push(Waiting waiting, bool wake_worker = true);
+  /// Takes back what a batch left unfinished, also after Close() and beyond the capacity; after AnswerAll of
+  /// a closed queue it is answered.
+  void Return(std::vector<Waiting> unfinished);
   /// nullopt: stop was requested, or the queue is closed and empty. Whoever requests the stop calls Wake()
   /// after.
   std::optional<Batch> PopBatch(const std::stop_token& stop);
@@ -93,7 +102,7 @@ class BatchQueue {
 
   /// Refuses new requests; what waits is still popped.
   void Close();
-  /// Answers everything that still waits with `status`.
+  /// Answers everything that still waits with `status`; once closed, also what comes back later.
   void AnswerAll(const Status& status);
 
   [[nodiscard]] std::size_t Depth() const;
@@ -103,6 +112,7 @@ class BatchQueue {
 
  private:
   struct Choice;
+  [[nodiscard]] std::optional<std::uint64_t> LeadingShape(TimePoint now) const;
   Decision Decide(TimePoint now, std::vector<Waiting>& dead);
   void FitSize(Choice& choice) const;
   void TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead);
@@ -124,6 +134,8 @@ class BatchQueue {
   std::array<std::deque<Waiting>, kPriorities> waiting_;
   std::size_t depth_ = 0;
   bool closed_ = false;
+  bool abandoned_ = false;    // closed, and what waited was answered
+  std::size_t returned_ = 0;  // of those that wait
   std::vector<std::int64_t> sizes_;
   int idle_ = 0;                         // workers inside PopBatch
   std::uint64_t changes_ = 0;            // pushes, wakes, close: what a sleeping worker looks at

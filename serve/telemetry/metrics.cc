@@ -393,6 +393,10 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                       "When the certificate that new connections are shown expires.",
                       static_cast<double>(tls_certificate_expires.Value()));
   }
+  families.AddCounter("flambeau_streams_broken_total",
+                      "Answers in parts that the server ended early: an error, a deadline, a client that did "
+                      "not read.",
+                      AsDouble(streams_broken));
   families.AddGauge("flambeau_models_loaded", "Model versions that are registered.",
                     static_cast<double>(models.size()));
   families.AddCounter("flambeau_model_load_failures_total", "Model versions that could not be loaded.",

@@ -175,6 +175,7 @@ class Metrics {
   Counter connections_refused;  // over the limit
   Counter tls_handshake_failures;
   Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
+  Counter streams_broken;         // answers in parts that ended before their end
   Counter model_load_failures;
 
  private:

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -203,6 +204,22 @@ HttpResponse WireConnection::Request(std::string_view method, std::string_view t
   if (!Send(RequestText(method, target, headers, body)))
     throw std::runtime_error("the server closed the connection");
   return Read(method == "HEAD");
+}
+
+std::string WireConnection::ReadRest() {
+  while (Fill()) {
+  }
+  return std::exchange(buffer_, {});
+}
+
+std::string WireConnection::ReadUntil(std::string_view text) {
+  std::size_t at = 0;
+  while ((at = buffer_.find(text)) == std::string::npos) {
+    if (!Fill()) throw std::runtime_error("the connection ended before the text came: `" + buffer_ + "`");
+  }
+  std::string read = buffer_.substr(0, at + text.size());
+  buffer_.erase(0, read.size());
+  return read;
 }
 
 bool WireConnection::ReadEnd() {

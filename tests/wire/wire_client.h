@@ -69,6 +69,10 @@ class WireConnection {
                        std::string_view body = {});
   /// Reads one answer; `to_head`: to a HEAD request, whose answer has no body.
   HttpResponse Read(bool to_head = false);
+  /// Everything until the server closes the connection, as it came.
+  std::string ReadRest();
+  /// Until `text` has come; gives everything so far, the text the last of it.
+  std::string ReadUntil(std::string_view text);
   /// Waits until the server closes the connection; false when it sends something instead.
   bool ReadEnd();
   /// No more is sent; answers can be read.

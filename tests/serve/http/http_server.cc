@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -75,6 +76,12 @@ RawClient::Reply RawClient::Read(bool with_body) {
   }
   std::from_chars(reply.head.data() + 9, reply.head.data() + 12, reply.status);
   return reply;
+}
+
+std::string RawClient::Rest() {
+  while (Fill()) {
+  }
+  return std::exchange(ahead_, {});
 }
 
 bool RawClient::Ended() {

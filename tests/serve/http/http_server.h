@@ -39,6 +39,8 @@ class RawClient {
   };
   /// `with_body` false: the answer to a HEAD request.
   Reply Read(bool with_body = true);
+  /// Everything until the server closes the connection.
+  std::string Rest();
   /// True: the server has closed the connection, and nothing but `Read`s came before.
   bool Ended();
 

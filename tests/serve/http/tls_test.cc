@@ -139,6 +139,21 @@ TEST_P(TlsConnectionTest, AClientThatLeavesCancelsItsRequest) {
   EXPECT_TRUE(Eventually([&] { return later.cancelled->load(); }));
 }
 
+TEST_P(TlsConnectionTest, AnAnswerInPartsGoesOutAsItComes) {
+  Start();
+  auto client = Connect();
+  client->Send(Post("/later", "", "Connection: close\r\n"));
+  HttpServer::Later later = server_->Take();
+  PartSink& parts = *later.sender.parts();
+  parts.Put("one", "text/plain", later.cancelled);
+  EXPECT_EQ(client->ReadBody(8), "3\r\none\r\n");
+  const std::string large(1 << 20, 'x');
+  parts.Put(large, "text/plain", later.cancelled);
+  EXPECT_EQ(client->Read(large.size() + 10), "100000\r\n" + large + "\r\n");
+  std::move(later.sender).Send(HttpReply());
+  EXPECT_EQ(client->Read(100), "0\r\n\r\n");
+}
+
 TEST_P(TlsConnectionTest, OneThreadServesOthersBesideAClientThatAlwaysHasMore) {
   Start(1);
   std::atomic<bool> stop{false};

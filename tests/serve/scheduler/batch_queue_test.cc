@@ -287,6 +287,48 @@ TEST_F(BatchQueueTest, AnswerAllLeavesNobodyWaiting) {
   EXPECT_EQ(queue.Depth(), 0u);
 }
 
+TEST_F(BatchQueueTest, WhatComesBackKeepsItsPlaceAndIsNotRefused) {
+  BatchQueue queue("m", {.capacity = 3, .batch_size = 2}, metrics_);
+  for (int id = 1; id <= 3; ++id) queue.Push(Make(id, id));
+  auto batch = std::move(*queue.TryPop(At(10)).batch);
+  EXPECT_THAT(Ids(batch), ElementsAre(1, 2));
+  queue.Push(Make(4, 11));
+  queue.Push(Make(5, 12));  // the queue is full now
+  queue.Close();
+  queue.Return(std::move(batch.items));
+  EXPECT_EQ(queue.Depth(), 5U);
+  auto next = std::move(*queue.TryPop(SteadyClock::now()).batch);
+  EXPECT_THAT(Ids(next), ElementsAre(1, 2));
+  Answer(queue, std::move(next));
+  EXPECT_THAT(Ids(*queue.TryPop(SteadyClock::now()).batch), ElementsAre(3, 4));
+}
+
+TEST_F(BatchQueueTest, ShapesThatComeBackTakeTurns) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.Push(Make(1, 1));
+  Waiting other = Make(2, 2);
+  other.sample.shape_key = 7;
+  queue.Push(std::move(other));
+  std::vector<int> order;
+  for (int turn = 0; turn < 4; ++turn) {
+    auto batch = std::move(*queue.TryPop(SteadyClock::now()).batch);
+    order.push_back(Ids(batch).front());
+    queue.Return(std::move(batch.items));
+  }
+  EXPECT_THAT(order, ElementsAre(1, 2, 1, 2));
+}
+
+TEST_F(BatchQueueTest, WhatComesBackToAnAbandonedQueueIsAnswered) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.Push(Make(1));
+  auto batch = std::move(*queue.TryPop(At(0)).batch);
+  queue.Close();
+  queue.AnswerAll({Code::kUnavailable, "over"});
+  queue.Return(std::move(batch.items));
+  EXPECT_EQ(queue.Depth(), 0U);
+  EXPECT_EQ(answers_.at(0), std::pair(1, Code::kUnavailable));
+}
+
 TEST_F(BatchQueueTest, EveryRequestIsAnsweredExactlyOnceUnderLoadFromManyThreads) {
   BatchQueue queue("m", {.capacity = 50, .batch_size = 7, .max_batch_delay = milliseconds(1)}, metrics_);
   constexpr int kProducers = 4;
@@ -309,7 +351,8 @@ TEST_F(BatchQueueTest, EveryRequestIsAnsweredExactlyOnceUnderLoadFromManyThreads
     for (int p = 0; p < kProducers; ++p) {
       producers.emplace_back([&, p] {
         for (int i = 0; i < kEach; ++i) {
-          Waiting waiting{{}, {}, Responder([&](const Result<Output>&) { ++answered; }), SteadyClock::now()};
+          Waiting waiting{Sample(), RequestContext(), Responder([&](const Result<Output>&) { ++answered; }),
+                          SteadyClock::now()};
           waiting.sample.shape_key = static_cast<std::uint64_t>(i % 2);
           waiting.context.priority = static_cast<Priority>(i % kPriorities);
           if (i % 5 == 0) waiting.context.cancelled = std::make_shared<std::atomic<bool>>(true);
