@@ -297,12 +297,12 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Listeners({"client_certificates", kTls, "inference,management",
                             "Which of the https addresses ask for it: inference, management, metrics."}));
 
-  rows.push_back(Choice({"disable_token_authorization", kTokens, "auto",
-                         "false: every call needs a token (Authorization: Bearer KEY), but for the metrics. "
-                         "auto: only when key_file or "
-                         "token_file is set."},
-                        {"auto", "true", "false"},
-                        [](AppOptions& o, std::size_t choice) { o.tokens.enabled = choice == 2; }));
+  rows.push_back(Choice(
+      {"disable_token_authorization", kTokens, "auto",
+       "false: every call needs a token (Authorization: Bearer KEY), but for metrics on a port of their own. "
+       "auto: only when key_file or "
+       "token_file is set."},
+      {"auto", "true", "false"}, [](AppOptions& o, std::size_t choice) { o.tokens.enabled = choice == 2; }));
   rows.back().is_boolean = true;
   rows.push_back(
       Text({"key_file", kTokens, "",

@@ -307,7 +307,8 @@ std::string DescribeApi(const Router& router, std::string_view title, std::strin
     if (operation == nullptr) continue;
     std::vector<std::string> names;
     const std::string path = PathOf(route, model, names);
-    ordered_json entry = {{"operationId", operation->id}, {"summary", operation->summary}};
+    const std::string id = (operation->method == route.method ? "" : "put_") + std::string(operation->id);
+    ordered_json entry = {{"operationId", id}, {"summary", operation->summary}};
     entry["parameters"] = Parameters(*operation, names);
     if (ordered_json body = RequestBody(operation->body); !body.is_null())
       entry["requestBody"] = std::move(body);

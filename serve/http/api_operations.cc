@@ -1,4 +1,5 @@
-// One row for each route of the three listeners; a new route needs one here.
+// One row for each route of the three listeners; a new route needs one here. A PUT that does what POST does
+// has none of its own.
 #include "serve/http/api_operations.h"
 
 #include <algorithm>
@@ -32,16 +33,9 @@ constexpr Operation kOperations[] = {
     // Predictions
     {kPost, "/predictions/{model}", "predictions", "Predict with the default version", "",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/predictions/{model}", "put_predictions", "Predict with the default version", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/predictions/{model}/{version}", "version_predictions", "Predict with a version", "",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/predictions/{model}/{version}", "put_version_predictions", "Predict with a version", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/predictions/{model}/{version}/{url_path...}", "path_predictions",
-     "Predict with a version; the rest of the path is the handler's", "", BodyForm::kPrediction,
-     AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/predictions/{model}/{version}/{url_path...}", "put_path_predictions",
      "Predict with a version; the rest of the path is the handler's", "", BodyForm::kPrediction,
      AnswerForm::kPrediction, kPredictStatuses},
     {kOptions, "/predictions/{model}", "describe_predictions", "The operations of one model", "",
@@ -50,15 +44,9 @@ constexpr Operation kOperations[] = {
      "The operations of one version", "", BodyForm::kNone, AnswerForm::kDocument, "404"},
     {kPost, "/explanations/{model}", "explanations", "Explain a prediction; no handler does yet", "",
      BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
-    {kPut, "/explanations/{model}", "put_explanations", "Explain a prediction; no handler does yet", "",
-     BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
     {kPost, "/explanations/{model}/{version}", "version_explanations",
      "Explain a prediction; no handler does yet", "", BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
-    {kPut, "/explanations/{model}/{version}", "put_version_explanations",
-     "Explain a prediction; no handler does yet", "", BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
     {kPost, "/explanations/{model}/{version}/{url_path...}", "path_explanations",
-     "Explain a prediction; no handler does yet", "", BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
-    {kPut, "/explanations/{model}/{version}/{url_path...}", "put_path_explanations",
      "Explain a prediction; no handler does yet", "", BodyForm::kPrediction, AnswerForm::kNone, "404 501"},
 
     // Other ways to a prediction; the query brings inputs too
@@ -66,25 +54,17 @@ constexpr Operation kOperations[] = {
      BodyForm::kNone, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/invocations", "invocations", "Predict, as SageMaker asks", "model_name:string",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/invocations", "put_invocations", "Predict, as SageMaker asks", "model_name:string",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kGet, "/models/{model}/invoke", "get_invoke", "Predict with the default version", "data:string",
      BodyForm::kNone, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/models/{model}/invoke", "invoke", "Predict with the default version", "", BodyForm::kPrediction,
      AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/models/{model}/invoke", "put_invoke", "Predict with the default version", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kGet, "/{model}/predict", "get_predict", "Predict with the default version (old route)", "data:string",
      BodyForm::kNone, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/{model}/predict", "predict", "Predict with the default version (old route)", "",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/{model}/predict", "put_predict", "Predict with the default version (old route)", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kGet, "/{model}/{version}/predict", "get_version_predict", "Predict with a version (old route)",
      "data:string", BodyForm::kNone, AnswerForm::kPrediction, kPredictStatuses},
     {kPost, "/{model}/{version}/predict", "version_predict", "Predict with a version (old route)", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/{model}/{version}/predict", "put_version_predict", "Predict with a version (old route)", "",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
 
     // KServe v1
@@ -149,8 +129,6 @@ constexpr Operation kOperations[] = {
     // Workflows
     {kPost, "/wfpredict/{workflow}", "workflow_predictions", "Take a request through a workflow", "",
      BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
-    {kPut, "/wfpredict/{workflow}", "put_workflow_predictions", "Take a request through a workflow", "",
-     BodyForm::kPrediction, AnswerForm::kPrediction, kPredictStatuses},
     {kGet, "/workflows", "listWorkflows", "The registered workflows", "limit:string next_page_token:string",
      BodyForm::kNone, AnswerForm::kWorkflowList},
     {kPost, "/workflows", "registerWorkflow", "Register a workflow and its models",
@@ -169,7 +147,8 @@ const Operation* FindOperation(Method method, std::string_view pattern) {
   const auto* found = std::find_if(
       std::begin(kOperations), std::end(kOperations),
       [&](const Operation& operation) { return operation.method == method && operation.pattern == pattern; });
-  return found == std::end(kOperations) ? nullptr : found;
+  if (found != std::end(kOperations)) return found;
+  return method == kPut ? FindOperation(kPost, pattern) : nullptr;
 }
 
 }  // namespace serve

@@ -45,7 +45,7 @@ struct Operation {
 };
 
 std::span<const Operation> Operations();
-/// nullptr: the route has no row.
+/// For PUT the row of POST when it has none of its own. nullptr: the route has no row.
 const Operation* FindOperation(Method method, std::string_view pattern);
 
 }  // namespace serve
