@@ -18,9 +18,10 @@ TEST(MakeHandlerTest, AnUnknownNameListsTheKnownOnes) {
   const auto handler = MakeHandler("dali_image_classifier", {});
   ASSERT_FALSE(handler);
   EXPECT_EQ(handler.error().code, Code::kInvalidArgument);
-  EXPECT_EQ(handler.error().message,
-            "unknown handler \"dali_image_classifier\"; known are tensor, image_classifier, image_segmenter, "
-            "object_detector, text_classifier, text_embedding, text_generator and base_handler, which is tensor");
+  EXPECT_EQ(
+      handler.error().message,
+      "unknown handler \"dali_image_classifier\"; known are tensor, image_classifier, image_segmenter, "
+      "object_detector, text_classifier, text_embedding, text_generator and base_handler, which is tensor");
 }
 
 TEST(MakeHandlerTest, PythonCodeIsRefusedWithTheNamesThatCanBeUsed) {

@@ -305,8 +305,8 @@ TEST_F(BatchQueueTest, WhatComesBackKeepsItsPlaceAndIsNotRefused) {
 
 TEST_F(BatchQueueTest, ShapesThatComeBackTakeTurns) {
   BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
-  queue.Push(Make(1, 1));
-  Waiting other = Make(2, 2);
+  queue.Push(Make(1, -2));
+  Waiting other = Make(2, -1);
   other.sample.shape_key = 7;
   queue.Push(std::move(other));
   std::vector<int> order;
