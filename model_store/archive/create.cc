@@ -9,6 +9,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <system_error>
 #include <unistd.h>
@@ -265,6 +266,24 @@ Status CollectWorkflow(const CreateWorkflowOptions& options, Contents& contents,
   return {};
 }
 
+/// Makes `folder`/`name` with `write`, under another name until it is complete.
+Result<fs::path> WriteInto(const fs::path& export_path, const std::string& name, bool force,
+                           const std::function<Status(const fs::path&)>& write) {
+  std::error_code error;
+  const fs::path folder = export_path.empty() ? fs::path(".") : export_path;
+  fs::create_directories(folder, error);
+  if (error) return Internal(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
+  const fs::path final_path = folder / name;
+  if (!force && fs::exists(fs::symlink_status(final_path, error))) return AlreadyExists(final_path);
+  const fs::path partial = fmt::format("{}.partial.{}", final_path.string(), getpid());
+  fs::remove_all(partial, error);  // of a process of the same number that was killed
+  Status done = write(partial);
+  if (done.ok()) done = Publish(partial, final_path, force);
+  if (done.ok()) return final_path;
+  fs::remove_all(partial, error);
+  return done;
+}
+
 }  // namespace
 
 Result<CreatedArchive> CreateWorkflowArchive(const CreateWorkflowOptions& options) {
@@ -275,23 +294,13 @@ Result<CreatedArchive> CreateWorkflowArchive(const CreateWorkflowOptions& option
   if (!created_on) return created_on.error();
   manifest.created_on = *std::move(created_on);
 
-  std::error_code error;
-  const fs::path folder = options.export_path.empty() ? fs::path(".") : options.export_path;
-  fs::create_directories(folder, error);
-  if (error) return Internal(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
-  const fs::path final_path = folder / (options.workflow_name + ".war");
-  if (!options.force && fs::exists(fs::symlink_status(final_path, error))) return AlreadyExists(final_path);
-  const fs::path partial = fmt::format("{}.partial.{}", final_path.string(), getpid());
-  fs::remove_all(partial, error);  // of a process of the same number that was killed
-  Status done = WriteWorkflow(partial, contents, manifest);
-  if (done.ok()) done = Publish(partial, final_path, options.force);
-  if (!done.ok()) {
-    fs::remove_all(partial, error);
-    return done;
-  }
-  Result<FileDigest> digest = DigestFile(final_path);
+  const std::string name = options.workflow_name + ".war";
+  const auto write = [&](const fs::path& partial) { return WriteWorkflow(partial, contents, manifest); };
+  const Result<fs::path> file = WriteInto(options.export_path, name, options.force, write);
+  if (!file) return file.error();
+  Result<FileDigest> digest = DigestFile(*file);
   if (!digest) return digest.error();
-  return CreatedArchive{final_path, digest->size, std::move(digest->sha256)};
+  return CreatedArchive{*file, digest->size, std::move(digest->sha256)};
 }
 
 Result<CreatedArchive> CreateArchive(const CreateOptions& options) {
@@ -302,31 +311,22 @@ Result<CreatedArchive> CreateArchive(const CreateOptions& options) {
   if (!created_on) return created_on.error();
   manifest.created_on = *std::move(created_on);
 
-  std::error_code error;
-  const fs::path folder = options.export_path.empty() ? fs::path(".") : options.export_path;
-  fs::create_directories(folder, error);
-  if (error) return Internal(fmt::format("cannot make the folder {}: {}", folder.string(), error.message()));
   const std::string_view ending = options.format == ArchiveFormat::kTgz         ? ".tar.gz"
                                   : options.format == ArchiveFormat::kNoArchive ? ""
                                                                                 : ".mar";
-  const fs::path final_path = folder / fmt::format("{}{}", options.model_name, ending);
-  if (!options.force && fs::exists(fs::symlink_status(final_path, error))) return AlreadyExists(final_path);
-
-  const fs::path partial = folder / fmt::format("{}{}.partial.{}", options.model_name, ending, getpid());
-  fs::remove_all(partial, error);  // of a process of the same number that was killed
-  Status done = WriteContents(partial, options, contents, manifest);
-  if (done.ok()) done = Publish(partial, final_path, options.force);
-  if (!done.ok()) {
-    fs::remove_all(partial, error);
-    return done;
-  }
-  CreatedArchive created{final_path, 0, {}};
+  const auto write = [&](const fs::path& partial) {
+    return WriteContents(partial, options, contents, manifest);
+  };
+  const Result<fs::path> file =
+      WriteInto(options.export_path, fmt::format("{}{}", options.model_name, ending), options.force, write);
+  if (!file) return file.error();
+  CreatedArchive created{*file, 0, {}};
   if (options.format == ArchiveFormat::kNoArchive) {
     for (const auto& [name, digest] : manifest.files) created.size += digest.size;
     created.size += ManifestText(manifest).size();
     return created;
   }
-  Result<FileDigest> digest = DigestFile(final_path);
+  Result<FileDigest> digest = DigestFile(*file);
   if (!digest) return digest.error();
   created.size = digest->size;
   created.sha256 = std::move(digest->sha256);

@@ -54,4 +54,19 @@ void Take(Result<T> read, Target& target, Status& status) {
 
 HttpReply ToReply(const Result<ManagementReply>& result);
 
+/// A page of what `api.List(limit, token)` lists.
+template <class Api>
+HttpReply ListPage(const Api& api, const HttpRequest& request) {
+  const auto parameters = Parameters::Read(request, Parameters::Body::kNone);
+  if (!parameters) return ErrorReply(parameters.error());
+  parameters->WarnOfUnknown(request, {"limit", "next_page_token"});
+  Status status;
+  std::optional<int> limit;
+  std::optional<int> token;
+  Take(parameters->Integer("limit"), limit, status);
+  Take(parameters->Integer("next_page_token"), token, status);
+  if (!status.ok()) return ErrorReply(status);
+  return ToReply(api.List(limit.value_or(100), token.value_or(0)));
+}
+
 }  // namespace serve

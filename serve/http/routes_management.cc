@@ -37,19 +37,6 @@ HttpReply Register(ManagementApi& api, const HttpRequest& request) {
   return ToReply(api.Register(call));
 }
 
-HttpReply List(ManagementApi& api, const HttpRequest& request) {
-  const auto parameters = Parameters::Read(request, Parameters::Body::kNone);
-  if (!parameters) return ErrorReply(parameters.error());
-  parameters->WarnOfUnknown(request, {"limit", "next_page_token"});
-  Status status;
-  std::optional<int> limit;
-  std::optional<int> token;
-  Take(parameters->Integer("limit"), limit, status);
-  Take(parameters->Integer("next_page_token"), token, status);
-  if (!status.ok()) return ErrorReply(status);
-  return ToReply(api.List(limit.value_or(100), token.value_or(0)));
-}
-
 HttpReply Describe(ManagementApi& api, const HttpRequest& request, const std::string& version) {
   const auto parameters = Parameters::Read(request, Parameters::Body::kNone);
   if (!parameters) return ErrorReply(parameters.error());
@@ -99,7 +86,7 @@ Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boos
   router.Inline(Method::kGet, "/ping", [&inference](HttpRequest&) { return Ping(inference); });
   router.Inline(Method::kGet, "/v1/models/{model}",
                 [&inference](HttpRequest& request) { return ModelReadyV1(inference, request); });
-  blocking(Method::kGet, "/models", [&api](HttpRequest& request) { return List(api, request); });
+  blocking(Method::kGet, "/models", [&api](HttpRequest& request) { return ListPage(api, request); });
   blocking(Method::kPost, "/models", [&api](HttpRequest& request) { return Register(api, request); });
   blocking(Method::kGet, "/models/{model}", describe);
   blocking(Method::kPut, "/models/{model}", scale);

@@ -52,19 +52,6 @@ HttpReply Register(WorkflowApi& api, const HttpRequest& request) {
   return ToReply(api.Register(*url, name));
 }
 
-HttpReply List(const WorkflowApi& api, const HttpRequest& request) {
-  const auto parameters = Parameters::Read(request, Parameters::Body::kNone);
-  if (!parameters) return ErrorReply(parameters.error());
-  parameters->WarnOfUnknown(request, {"limit", "next_page_token"});
-  Status status;
-  std::optional<int> limit;
-  std::optional<int> token;
-  Take(parameters->Integer("limit"), limit, status);
-  Take(parameters->Integer("next_page_token"), token, status);
-  if (!status.ok()) return ErrorReply(status);
-  return ToReply(api.List(limit.value_or(100), token.value_or(0)));
-}
-
 }  // namespace
 
 Router WorkflowPredictionRouter(WorkflowApi& api, const HttpLimits& limits) {
@@ -80,7 +67,7 @@ Router WorkflowPredictionRouter(WorkflowApi& api, const HttpLimits& limits) {
 Router WorkflowManagementRouter(WorkflowApi& api, boost::asio::thread_pool& pool) {
   Router router;
   router.Blocking(
-      Method::kGet, "/workflows", [&api](HttpRequest& request) { return List(api, request); }, pool);
+      Method::kGet, "/workflows", [&api](HttpRequest& request) { return ListPage(api, request); }, pool);
   router.Blocking(
       Method::kPost, "/workflows", [&api](HttpRequest& request) { return Register(api, request); }, pool);
   router.Blocking(
