@@ -26,7 +26,7 @@ struct HttpCall {
   std::string url;  // http:// or https://
   HttpHeaders headers;
   std::string body;
-  HttpTls tls;
+  HttpTls tls{};
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{60'000};  // of the whole call
   std::size_t max_response_bytes = 64U << 20;
