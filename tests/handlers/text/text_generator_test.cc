@@ -49,7 +49,8 @@ std::vector<std::string> Parts(const Handler& handler, const std::string& body,
   for (const std::int64_t token : tokens) {
     std::int64_t last = -1;
     for (const std::int64_t present : Values<std::int64_t>(sample->inputs[1])) last += present;
-    auto step = handler.Next(Wants(*sample, token, last), std::move(*sample));
+    const Output wanted = Wants(*sample, token, last);
+    auto step = handler.Next(wanted, std::move(*sample));
     if (!step) return {step.error().message};
     parts.push_back(step->part);
     if (!step->more) {

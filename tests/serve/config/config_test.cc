@@ -183,13 +183,13 @@ TEST_F(ConfigTest, AKeyThatComesTwiceIsAWarningAndTheLastOneCounts) {
 
 TEST_F(ConfigTest, KeysOfTorchServeThatAreNotUsedWarnOnce) {
   const std::string file =
-      Write("c.properties", "workflow_store=w\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
+      Write("c.properties", "install_py_dep_per_model=true\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
   const ParsedConfig config = Parse({"--config", file, "--disable-token-auth", "--ncs"});
   EXPECT_THAT(config.errors, IsEmpty());
   // What asks for the way it is anyway warns of nothing.
   EXPECT_THAT(config.warnings,
               ::testing::UnorderedElementsAre(
-                  AllOf(HasSubstr(file + ":1"), HasSubstr("`workflow_store` is not supported")),
+                  AllOf(HasSubstr(file + ":1"), HasSubstr("`install_py_dep_per_model` is not supported")),
                   AllOf(HasSubstr(file + ":4"), HasSubstr("number_of_gpu"))));
 }
 
