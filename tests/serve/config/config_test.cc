@@ -183,7 +183,8 @@ TEST_F(ConfigTest, AKeyThatComesTwiceIsAWarningAndTheLastOneCounts) {
 
 TEST_F(ConfigTest, KeysOfTorchServeThatAreNotUsedWarnOnce) {
   const std::string file =
-      Write("c.properties", "install_py_dep_per_model=true\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
+      Write("c.properties",
+            "install_py_dep_per_model=true\nenable_grpc_ssl=false\nasync_logging=true\nnumber_of_gpu=2\n");
   const ParsedConfig config = Parse({"--config", file, "--disable-token-auth", "--ncs"});
   EXPECT_THAT(config.errors, IsEmpty());
   // What asks for the way it is anyway warns of nothing.
