@@ -94,18 +94,15 @@ Result<std::unique_ptr<TlsKeys>> TlsKeys::Open(TlsOptions options, Expiry expiry
   std::vector<FileMark> seen = keys->Marks();
   Result<Contexts> contexts = keys->Read();
   if (!contexts) return contexts.error();
-  keys->current_ = std::move(*contexts);
-  keys->watcher_ = std::thread([raw = keys.get(), seen = std::move(seen)] { raw->Watch(seen); });
+  keys->current_.Publish(std::make_shared<const Contexts>(std::move(*contexts)));
+  keys->watcher_.emplace(keys->options_.reload_interval,
+                         [raw = keys.get(), seen = std::move(seen)]() mutable {
+                           std::vector<FileMark> now = raw->Marks();
+                           if (now == seen) return;
+                           seen = std::move(now);
+                           raw->ReadAgain();
+                         });
   return keys;
-}
-
-TlsKeys::~TlsKeys() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stop_.notify_all();
-  if (watcher_.joinable()) watcher_.join();
 }
 
 Result<TlsKeys::Contexts> TlsKeys::Read() const {
@@ -137,30 +134,18 @@ std::vector<FileMark> TlsKeys::Marks() const {
   return marks;
 }
 
-void TlsKeys::Watch(std::vector<FileMark> seen) {
-  std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, options_.reload_interval, [this] { return stopping_; })) {
-    lock.unlock();
-    if (std::vector<FileMark> now = Marks(); now != seen) {
-      seen = std::move(now);
-      Result<Contexts> contexts = Read();
-      if (contexts) {
-        const std::lock_guard changing(mutex_);
-        std::swap(current_, *contexts);
-      } else {
-        LogError("the TLS certificate stays as it was: {}", contexts.error().message);
-      }
-    }
-    lock.lock();
+void TlsKeys::ReadAgain() {
+  Result<Contexts> contexts = Read();
+  if (contexts) {
+    current_.Publish(std::make_shared<const Contexts>(std::move(*contexts)));
+  } else {
+    LogError("the TLS certificate stays as it was: {}", contexts.error().message);
   }
 }
 
 TlsSession TlsKeys::NewSession(int socket, bool client_certificate) const {
-  Context context;
-  {
-    const std::lock_guard lock(mutex_);
-    context = client_certificate ? current_.verified : current_.open;
-  }
+  const std::shared_ptr<const Contexts> contexts = current_.Get();
+  const Context& context = client_certificate ? contexts->verified : contexts->open;
   if (context == nullptr) return nullptr;
   TlsSession session(SSL_new(context.get()));
   if (session == nullptr || SSL_set_fd(session.get(), socket) != 1) return nullptr;

@@ -1,15 +1,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "serve/base/periodic.h"
+#include "serve/base/published.h"
 #include "serve/base/status.h"
 #include "serve/security/options.h"
 
@@ -36,14 +36,13 @@ using TlsSession = std::unique_ptr<ssl_st, FreeTlsSession>;
 ///           resume sessions until the files change; ALPN knows http/1.1.
 /// Errors:   Open: kInvalidArgument, which names the setting, the file and what to do: unreadable, expired or
 ///           not yet valid, a key of another certificate, an encrypted key, a JKS store.
-/// Threads:  NewSession from any thread; it takes one short lock.
+/// Threads:  NewSession from any thread; it takes no lock that other threads take.
 class TlsKeys {
  public:
   /// Is told when the certificate ends, each time one is read. From the opening thread, then from one of its
   /// own.
   using Expiry = std::function<void(std::chrono::system_clock::time_point)>;
   static Result<std::unique_ptr<TlsKeys>> Open(TlsOptions options, Expiry expiry = {});
-  ~TlsKeys();
   TlsKeys(const TlsKeys&) = delete;
   TlsKeys& operator=(const TlsKeys&) = delete;
 
@@ -62,15 +61,12 @@ class TlsKeys {
   TlsKeys(TlsOptions options, Expiry expiry) : options_(std::move(options)), expiry_(std::move(expiry)) {}
   [[nodiscard]] Result<Contexts> Read() const;
   [[nodiscard]] std::vector<FileMark> Marks() const;
-  void Watch(std::vector<FileMark> seen);
+  void ReadAgain();
 
   const TlsOptions options_;
   const Expiry expiry_;
-  mutable std::mutex mutex_;  // guards everything below
-  Contexts current_;
-  bool stopping_ = false;
-  std::condition_variable stop_;
-  std::thread watcher_;
+  Published<Contexts> current_;
+  std::optional<Periodic> watcher_;  // last: it uses the others
 };
 
 }  // namespace serve

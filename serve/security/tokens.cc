@@ -90,7 +90,13 @@ Result<std::unique_ptr<TokenAuthority>> TokenAuthority::Open(TokenOptions option
     // Before it is read: a change after that must not be taken for what was read.
     const FileMark seen = FileMark::Of(authority->options_.token_file);
     if (Status status = authority->ReadTokenFile(); !status.ok()) return status;
-    authority->watcher_ = std::thread([raw = authority.get(), seen] { raw->Watch(seen); });
+    authority->watcher_.emplace(authority->options_.reload_interval,
+                                [raw = authority.get(), seen = seen]() mutable {
+                                  const FileMark now = FileMark::Of(raw->options_.token_file);
+                                  if (now == seen) return;
+                                  seen = now;
+                                  raw->ReadTokenFileAgain();
+                                });
   }
   if (!authority->options_.key_file.empty()) {
     const Clock::time_point expires = Clock::now() + authority->options_.lifetime;
@@ -112,12 +118,6 @@ Status TokenAuthority::Publish() {
 }
 
 TokenAuthority::~TokenAuthority() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stop_.notify_all();
-  if (watcher_.joinable()) watcher_.join();
   std::error_code error;
   if (published_) fs::remove(options_.key_file, error);  // its keys open nothing any more
 }
@@ -193,19 +193,11 @@ void TokenAuthority::PublishKeys() {
   accepted_.Publish(std::move(accepted));
 }
 
-void TokenAuthority::Watch(FileMark seen) {
-  std::unique_lock lock(mutex_);
-  while (!stop_.wait_for(lock, options_.reload_interval, [this] { return stopping_; })) {
-    lock.unlock();
-    if (const FileMark now = FileMark::Of(options_.token_file); !(now == seen)) {
-      seen = now;
-      if (const Status status = ReadTokenFile(); status.ok()) {
-        LogInfo("token_file {} was read again.", options_.token_file);
-      } else {
-        LogError("the keys stay as they were: {}", status.message);
-      }
-    }
-    lock.lock();
+void TokenAuthority::ReadTokenFileAgain() {
+  if (const Status status = ReadTokenFile(); status.ok()) {
+    LogInfo("token_file {} was read again.", options_.token_file);
+  } else {
+    LogError("the keys stay as they were: {}", status.message);
   }
 }
 

@@ -2,22 +2,21 @@
 
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
+#include "serve/base/periodic.h"
 #include "serve/base/published.h"
 #include "serve/base/status.h"
 #include "serve/security/options.h"
 
 namespace serve {
 
-struct FileMark;
 enum class TokenScope : std::uint8_t { kInference, kManagement };
 
 /// Checks the `Authorization: Bearer KEY` of requests.
@@ -64,7 +63,7 @@ class TokenAuthority {
   Status WriteKeyFile() const;
   Status ReadTokenFile();
   void PublishKeys();
-  void Watch(FileMark seen);
+  void ReadTokenFileAgain();
 
   /// What Allows compares with.
   struct Accepted {
@@ -82,9 +81,7 @@ class TokenAuthority {
   Key api_;
   std::array<std::vector<Digest>, 2> long_lived_;
   bool published_ = false;
-  bool stopping_ = false;
-  std::condition_variable stop_;
-  std::thread watcher_;
+  std::optional<Periodic> watcher_;  // last: it uses the others
 };
 
 }  // namespace serve
