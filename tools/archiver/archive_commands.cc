@@ -56,12 +56,10 @@ fs::path TemporaryFolder() {
 }
 
 /// `create` as it was typed.
-struct CreateArguments {
+struct CreateArguments : CreateFiles {
   std::vector<std::string> handler_options;
   CreateOptions options;
-  std::string serialized_file, model_file, requirements_file, config_file, example, lineage,
-      export_path = ".";
-  std::string format = "default", batch;
+  std::string example, lineage, batch;
   std::vector<std::string> extra_files, inputs, outputs;
 };
 
@@ -106,13 +104,8 @@ Status ReadHandlerOptions(const std::vector<std::string>& typed, CreateOptions& 
 
 int RunCreate(CreateArguments& typed, const Console& console) {
   CreateOptions& options = typed.options;
-  options.serialized_file = typed.serialized_file;
-  options.model_file = typed.model_file;
-  options.requirements_file = typed.requirements_file;
-  options.config_file = typed.config_file;
+  TakeFiles(typed, options);
   options.example_input = typed.example;
-  options.export_path = typed.export_path;
-  options.format = FormatOf(typed.format);
   for (const Status& status :
        {ReadExtraFiles(typed.extra_files, options.extra_files),
         ReadSpecs(typed.inputs, "input", options.inputs), ReadSpecs(typed.outputs, "output", options.outputs),

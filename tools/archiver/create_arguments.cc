@@ -21,6 +21,15 @@ ArchiveFormat FormatOf(const std::string& name) {
   return name == "tgz" ? ArchiveFormat::kTgz : ArchiveFormat::kDefault;
 }
 
+void TakeFiles(const CreateFiles& typed, CreateOptions& options) {
+  options.serialized_file = typed.serialized_file;
+  options.model_file = typed.model_file;
+  options.requirements_file = typed.requirements_file;
+  options.config_file = typed.config_file;
+  options.export_path = typed.export_path;
+  options.format = FormatOf(typed.format);
+}
+
 Status ReadExtraFiles(const std::vector<std::string>& lists, std::vector<fs::path>& files) {
   std::error_code error;
   for (const std::string& list : lists) {

@@ -17,10 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The command line as it was typed.
-struct Typed {
+struct Typed : CreateFiles {
   CreateOptions options;
-  std::string serialized_file, model_file, requirements_file, config_file, extra_files;
-  std::string export_path = ".", format = "default";
+  std::string extra_files;
 };
 
 void Describe(CLI::App& app, Typed& typed) {
@@ -86,12 +85,7 @@ int RunModelArchiver(const std::vector<std::string>& args, std::ostream& out, st
     return 2;
   }
   CreateOptions& options = typed.options;
-  options.serialized_file = typed.serialized_file;
-  options.model_file = typed.model_file;
-  options.requirements_file = typed.requirements_file;
-  options.config_file = typed.config_file;
-  options.export_path = typed.export_path;
-  options.format = FormatOf(typed.format);
+  TakeFiles(typed, options);
   const auto fail = [&err](std::string_view text) {
     err << "ERROR - " << text << "\n";
     return 1;
