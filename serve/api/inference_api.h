@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/api/options.h"
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
 #include "serve/model/served_models.h"
@@ -32,7 +33,8 @@ struct Prediction {
 class InferenceApi {
  public:
   /// `models` is borrowed from the application and outlives this.
-  explicit InferenceApi(ServedModels& models) : models_(models) {}
+  explicit InferenceApi(ServedModels& models, SequenceNames names = {})
+      : models_(models), sequence_names_(std::move(names)) {}
 
   /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread
   /// before Predict returns when the request is refused (unknown model, bad input, full queue), else later on
@@ -62,6 +64,7 @@ class InferenceApi {
   /// The one model that was loaded at start; empty: none, or several.
   [[nodiscard]] std::string OnlyModel() const;
 
+  [[nodiscard]] const SequenceNames& sequence_names() const { return sequence_names_; }
   /// Whether the models of the start are still loading: what is not found may come yet.
   [[nodiscard]] bool Starting() const { return models_.Starting(); }
   /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
@@ -70,6 +73,7 @@ class InferenceApi {
 
  private:
   ServedModels& models_;
+  const SequenceNames sequence_names_;
 };
 
 }  // namespace serve

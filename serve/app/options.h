@@ -38,6 +38,7 @@ struct AppOptions {
   TlsOptions tls;                   // of the addresses that say so
   ClientCertificates client_certificates;
   HttpLimits http;
+  SequenceNames sequence_names;  // of header fields
   int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
   int management_threads = 2;  // they load models and wait for workers
 

@@ -159,6 +159,19 @@ Setting Field(const Row& row, std::string HttpLimits::*member) {
   return setting;
 }
 
+Setting HeaderName(const Row& row, std::string SequenceNames::*member) {
+  Setting setting = Begin(row, "NAME");
+  setting.apply = [member](std::string_view text, AppOptions& options) -> std::string {
+    const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+    });
+    if (text.empty() || !plain) return "a header's name: letters, digits, -, _ and .";
+    options.sequence_names.*member = text;
+    return {};
+  };
+  return setting;
+}
+
 /// Regular expressions with commas between them.
 Setting Expressions(const Row& row) {
   Setting setting = Begin(row, "REGEX,REGEX");
@@ -417,6 +430,17 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Number(
       {"default_startup_timeout", kBatching, "120", "How long loading, checking and warming up may take."},
       "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) { Defaults(o).startup_timeout = seconds(n); }));
+
+  rows.push_back(HeaderName({"ts_header_key_sequence_id", kBatching, "ts_request_sequence_id",
+                             "Header that names the sequence of a request, for models with sequenceBatching; "
+                             "the answer carries it too."},
+                            &SequenceNames::id));
+  rows.push_back(HeaderName({"ts_header_key_sequence_start", kBatching, "ts_request_sequence_start",
+                             "Header that begins a sequence: true or false."},
+                            &SequenceNames::start));
+  rows.push_back(HeaderName({"ts_header_key_sequence_end", kBatching, "ts_request_sequence_end",
+                             "Header that ends a sequence with its request: true or false."},
+                            &SequenceNames::end));
 
   rows.push_back(Size(
       {"max_request_size", kLimits, "6553500", "Body of a request; a larger one is answered 413."}, 1,
