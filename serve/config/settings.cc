@@ -414,8 +414,8 @@ std::vector<Setting> MakeSettings() {
                         [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.batch_size = n; }));
   rows.push_back(
       Number({"max_batch_delay", kBatching, "0",
-              "How long a request waits for company at most. 0: a free worker takes at once what is "
-              "there."},
+              "How long a request waits for company at most. 0: a free worker takes what is there, "
+              "at most 3 % of a batch's time later."},
              "MS", 0, 600'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
   rows.push_back(
