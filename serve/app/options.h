@@ -13,7 +13,7 @@ namespace serve {
 
 /// Where a listener binds.
 struct ListenAddress {
-  std::string host = "127.0.0.1";  // IP address or name; IPv6 without brackets
+  std::string host = "127.0.0.1";  // IP address (IPv6 without brackets), name, or /path of a Unix socket
   std::uint16_t port = 0;          // 0: the kernel chooses
   bool tls = false;                // https
 
