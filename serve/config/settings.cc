@@ -266,11 +266,11 @@ VersionOptions& Defaults(AppOptions& options) { return options.management_api.de
 std::vector<Setting> MakeSettings() {
   std::vector<Setting> rows;
 
-  rows.push_back(
-      Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
-               "Where predictions are served. Port 0: any free one. $PORT moves it to 0.0.0.0:$PORT "
-               "unless the flag is given."},
-              {80, 443}, &AppOptions::inference));
+  rows.push_back(Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
+                          "Where predictions are served. Port 0: any free one; unix:/path: a Unix socket. "
+                          "$PORT moves it to 0.0.0.0:$PORT "
+                          "unless the flag is given."},
+                         {80, 443}, &AppOptions::inference));
   rows.push_back(Address({"management_address", kAddresses, "http://127.0.0.1:8081",
                           "Where models are registered, scaled and removed. Keep it away from clients."},
                          {8081, 8444}, &AppOptions::management));
