@@ -6,6 +6,8 @@
 
 #include "model_store/archive/manifest.h"
 #include "trainer/news.h"
+#include "trainer/tracking/flags.h"
+#include "trainer/tracking/tracking.h"
 
 namespace {
 
@@ -18,7 +20,7 @@ CLI::Validator Validator(Check check, const char* name) {
   return CLI::Validator([check](std::string& text) { return check(text).message; }, name);
 }
 
-void AddNews(CLI::App& app, trainer::NewsOptions& options) {
+void AddNews(CLI::App& app, trainer::NewsOptions& options, trainer::TrackingOptions& tracking) {
   CLI::App* news =
       app.add_subcommand("news", "Train a classifier of news items and pack it as a model archive");
   news->add_option("--data", options.data,
@@ -79,6 +81,7 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
   news->add_flag("--quiet", options.quiet, "Print errors only");
   news->add_flag("--json", options.json,
                  "Print a summary as JSON on standard output, the rest on standard error");
+  trainer::AddTrackingFlags(*news, tracking, "news");
   news->footer(
       "Ctrl-C ends training early and packs the best weights so far; a second one ends the program.\n\n"
       "Example:\n"
@@ -90,11 +93,12 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
 
 int main(int argc, char** argv) {
   trainer::NewsOptions options;
+  trainer::TrackingOptions tracking;
   CLI::App app("Trains models for Flambeau", "flambeau-train");
   app.set_version_flag("--version", "flambeau-train " FLAMBEAU_VERSION);
   app.require_subcommand(1);
   app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage.\nflambeau-train news --help lists the options.");
-  AddNews(app, options);
+  AddNews(app, options, tracking);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -104,5 +108,9 @@ int main(int argc, char** argv) {
     std::cerr << "--labels: " << status.message << '\n';
     return trainer::kUsage;
   }
-  return trainer::RunNews(options, {std::cout, std::cerr, isatty(STDERR_FILENO) == 1});
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  return trainer::RunTracked(tracking, "news", options.out / (options.name + ".mar"), options.quiet,
+                             std::cerr, [&](std::ostream& err) {
+                               return trainer::RunNews(options, {std::cout, err, terminal});
+                             });
 }
