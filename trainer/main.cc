@@ -1,5 +1,8 @@
+#include <algorithm>
 #include <iostream>
+#include <string>
 #include <unistd.h>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -7,6 +10,7 @@
 #include "model_store/archive/manifest.h"
 #include "trainer/news.h"
 #include "trainer/tracking/flags.h"
+#include "trainer/tracking/sweep.h"
 #include "trainer/tracking/tracking.h"
 
 namespace {
@@ -89,9 +93,8 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options, trainer::TrackingOpti
       "  flambeau serve --model-store model-store --models news_classification.mar");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+/// One command line. `part`: it is one training of a sweep.
+int Train(const std::vector<std::string>& words, trainer::SweepPart* part) {
   trainer::NewsOptions options;
   trainer::TrackingOptions tracking;
   CLI::App app("Trains models for Flambeau", "flambeau-train");
@@ -100,7 +103,7 @@ int main(int argc, char** argv) {
   app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage.\nflambeau-train news --help lists the options.");
   AddNews(app, options, tracking);
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // as CLI11 wants them
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? trainer::kDone : trainer::kUsage;
   }
@@ -108,9 +111,36 @@ int main(int argc, char** argv) {
     std::cerr << "--labels: " << status.message << '\n';
     return trainer::kUsage;
   }
+  if (!tracking.sweep.empty() && !options.management.empty()) {
+    std::cerr << "--sweep and --register exclude each other: register the best archive afterwards\n";
+    return trainer::kUsage;
+  }
+  if (!tracking.sweep.empty()) {
+    const trainer::SweepOptions sweep{"news", options.out / (options.name + ".mar"), options.force,
+                                      options.quiet, options.json};
+    return trainer::RunSweep(tracking, sweep, words, std::cout, std::cerr,
+                             [](const auto& one, trainer::SweepPart& its) { return Train(one, &its); });
+  }
+  if (part != nullptr) {
+    options.out = part->out;
+    options.quiet = true;
+    options.json = false;
+    trainer::TrackingOptions its;
+    its.experiment = tracking.experiment;
+    its.runs = tracking.runs;
+    its.tags = tracking.tags;
+    its.parent = part->parent;
+    tracking = its;
+  }
   const bool terminal = isatty(STDERR_FILENO) == 1;
-  return trainer::RunTracked(tracking, "news", options.out / (options.name + ".mar"), options.quiet,
-                             std::cerr, [&](std::ostream& err) {
-                               return trainer::RunNews(options, {std::cout, err, terminal});
-                             });
+  return trainer::RunTracked(
+      tracking, "news", options.out / (options.name + ".mar"), options.quiet, std::cerr,
+      [&](std::ostream& err) {
+        return trainer::RunNews(options, {std::cout, err, terminal});
+      },
+      part != nullptr ? &part->record : nullptr);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return Train({argv + std::min(argc, 1), argv + argc}, nullptr); }

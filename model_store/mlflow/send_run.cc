@@ -95,7 +95,10 @@ Status SendLockedRun(const MlflowClient& client, const RunFolder& folder, RunRec
   if (!record.server_run_id.empty()) {
     std::erase_if(tags, [](const auto& tag) { return tag.first.starts_with("mlflow."); });
   }
-  if (Status status = client.LogBatch(run->id, record.params, record.metrics, tags); !status.ok()) {
+  // A parameter cannot be changed: `mlflow run` has noted its own, perhaps as 3e-4 where we say 0.0003.
+  MlflowTags params = record.params;
+  std::erase_if(params, [&run](const auto& param) { return run->params.contains(param.first); });
+  if (Status status = client.LogBatch(run->id, params, record.metrics, tags); !status.ok()) {
     return status;
   }
   if (Status status = client.LogInputs(run->id, record.datasets); !status.ok()) return status;

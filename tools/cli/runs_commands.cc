@@ -218,7 +218,9 @@ int RunSync(const ApiClient& client, const RunsArguments& typed) {
   std::vector<std::string> problems;
   std::vector<RunRecord> runs = folder.List(&problems);
   for (const std::string& problem : problems) client.err() << "warning: " << problem << '\n';
-  std::reverse(runs.begin(), runs.end());  // the oldest first: a parent began before its parts
+  std::reverse(runs.begin(),
+               runs.end());  // the oldest first, so that versions get their numbers in that order
+  std::stable_partition(runs.begin(), runs.end(), [](const RunRecord& run) { return run.parent.empty(); });
   std::size_t sent = 0;
   std::size_t failed = 0;
   Json list = Json::array();

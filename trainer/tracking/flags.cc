@@ -42,7 +42,17 @@ void AddTrackingFlags(CLI::App& command, TrackingOptions& options, const std::st
       ->capture_default_str()
       ->group(group);
   AddTags(command, "--tag", options.tags, "Tag of the run; repeat")->group(group);
-  command.add_flag("--no-tracking", options.off, "Write no run")->group(group);
+  CLI::Option* off = command.add_flag("--no-tracking", options.off, "Write no run")->group(group);
+  CLI::Option* sweep = command
+                           .add_option("--sweep", options.sweep,
+                                       "YAML file of flags with lists of values: train every combination")
+                           ->type_name("FILE")
+                           ->excludes(off)
+                           ->group(group);
+  command.add_option("--sweep-metric", options.sweep_metric, "Metric that chooses the best of a sweep")
+      ->capture_default_str()
+      ->needs(sweep)
+      ->group(group);
   command.add_flag("--require-tracking", options.required, "Fail when the run could not be sent")
       ->group(group);
   command.add_option("--result", options.result, "JSON file for scripts: run, version, metrics")

@@ -206,7 +206,7 @@ void TrackedRun::WriteResult(const fs::path& archive) {
 }
 
 int RunTracked(const TrackingOptions& options, const std::string& recipe, const fs::path& archive, bool quiet,
-               std::ostream& err, const std::function<int(std::ostream&)>& run) {
+               std::ostream& err, const std::function<int(std::ostream&)>& run, RunRecord* record) {
   TrackedRun tracked(options, recipe, err, quiet);
   ErrorWatcher watcher(err.rdbuf());
   std::ostream watched(&watcher);
@@ -216,6 +216,7 @@ int RunTracked(const TrackingOptions& options, const std::string& recipe, const 
   std::string failure;
   if (code != 0) failure = watcher.error().empty() ? fmt::format("exit code {}", code) : watcher.error();
   const bool sent = tracked.Finish(archive, failure);
+  if (record != nullptr) *record = tracked.record();
   return code == 0 && !sent ? 1 : code;
 }
 

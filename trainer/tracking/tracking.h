@@ -22,6 +22,8 @@ struct TrackingOptions {
   bool required = false;         // a run that could not be sent fails the command
   std::filesystem::path result;  // JSON file for scripts; empty: none
   std::string parent;            // id of the run that this one is a part of
+  std::filesystem::path sweep;   // a grid; empty: one training
+  std::string sweep_metric = "accuracy";
 };
 
 /// One training that is written down.
@@ -61,8 +63,9 @@ class TrackedRun {
 };
 
 /// Runs a recipe as a tracked run. `run` gets the stream for its errors and answers with its exit code.
+/// `record`, if any, gets what was written.
 int RunTracked(const TrackingOptions& options, const std::string& recipe,
                const std::filesystem::path& archive, bool quiet, std::ostream& err,
-               const std::function<int(std::ostream&)>& run);
+               const std::function<int(std::ostream&)>& run, RunRecord* record = nullptr);
 
 }  // namespace serve::trainer
