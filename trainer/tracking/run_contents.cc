@@ -18,6 +18,13 @@ const Json& Member(const Json& json, const char* key) {
   return json.is_object() && json.contains(key) ? json[key] : kNone;
 }
 
+/// The member if it is an object, else nothing: a scalar would pass for a list of one.
+const Json& ObjectMember(const Json& json, const char* key) {
+  static const Json kNone;
+  const Json& member = Member(json, key);
+  return member.is_object() ? member : kNone;
+}
+
 std::string TextOf(const Json& json) {
   if (json.is_string()) return json.get<std::string>();
   return json.is_null() ? std::string() : json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -54,7 +61,7 @@ void AddDataset(const Json& source, const char* context, RunRecord& record) {
 }  // namespace
 
 void FillRecord(const Json& lineage, const Json& metrics, std::int64_t time_ms, RunRecord& record) {
-  for (const auto& [name, value] : Member(lineage, "hyper_parameters").items()) {
+  for (const auto& [name, value] : ObjectMember(lineage, "hyper_parameters").items()) {
     record.params[NameOf(name)] = TextOf(value);
   }
   if (!Member(lineage, "seed").is_null()) record.params["seed"] = TextOf(lineage["seed"]);
@@ -63,7 +70,7 @@ void FillRecord(const Json& lineage, const Json& metrics, std::int64_t time_ms, 
   AddDataset(Member(lineage, "data"), "training", record);
   AddDataset(validation, "validation", record);
 
-  for (const auto& [name, value] : Member(lineage, "metrics").items()) {
+  for (const auto& [name, value] : ObjectMember(lineage, "metrics").items()) {
     if (value.is_number()) record.metrics.push_back({NameOf(name), value.get<double>(), time_ms, 0});
   }
   for (const Json& scores : Member(metrics, "per_class")) {
