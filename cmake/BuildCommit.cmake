@@ -1,5 +1,5 @@
 cmake_minimum_required(VERSION 3.25)
-# Writes OUTPUT, a header with the git commit of SOURCE, when it changed: cmake -DSOURCE=… -DOUTPUT=… -DCOMMIT=… -P
+# Writes OUTPUT, a source file with the git commit of SOURCE, when it changed: cmake -DSOURCE=… -DOUTPUT=… -DCOMMIT=… -P
 # COMMIT names it where there is no git checkout (in an image, say).
 set(commit "${COMMIT}")
 set(dirty false)
@@ -16,7 +16,12 @@ if(commit STREQUAL "")
     endif()
   endif()
 endif()
-file(CONFIGURE OUTPUT ${OUTPUT} @ONLY CONTENT "#pragma once
-inline constexpr char kBuildCommit[] = \"@commit@\";
-inline constexpr bool kBuildIsDirty = @dirty@;
+file(CONFIGURE OUTPUT ${OUTPUT} @ONLY CONTENT "#include \"trainer/tracking/baseline.h\"
+
+namespace serve::trainer {
+
+const char* BuildCommit() { return \"@commit@\"; }
+bool BuildIsDirty() { return @dirty@; }
+
+}  // namespace serve::trainer
 ")

@@ -221,11 +221,11 @@ class Verification {
     lineage_ = baseline->manifest.lineage;
     const Status& digests = baseline->digests;
     Check(digests.ok() && baseline->report.has_digests,
-          digests.ok()
-              ? (baseline->report.has_digests ? fmt::format("files     {} files, {} bytes, have their digests",
-                                                            baseline->report.files, baseline->report.bytes)
-                                              : "files     the archive was made without digests")
-              : "files     " + digests.message);
+          digests.ok() ? (baseline->report.has_digests
+                              ? fmt::format("files     {} files, {} bytes, have their digests",
+                                            baseline->report.files, baseline->report.bytes)
+                              : "files     the archive was made without digests")
+                       : "files     " + digests.message);
     CheckRecord();
     CheckFile("data", typed_.data);
     CheckFile("validation", typed_.validation);

@@ -4,8 +4,6 @@
 #include <string>
 #include <thread>
 
-#include "build_commit.h"
-
 namespace serve::trainer {
 namespace {
 
@@ -34,9 +32,6 @@ std::string InstructionSet() {
 }
 
 }  // namespace
-
-const char* BuildCommit() { return kBuildCommit; }
-bool BuildIsDirty() { return kBuildIsDirty; }
 
 void AddBaseline(nlohmann::ordered_json& lineage) {
   if (!lineage.contains("code")) lineage["code"] = {{"commit", BuildCommit()}, {"dirty", BuildIsDirty()}};
