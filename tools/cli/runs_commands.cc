@@ -227,8 +227,7 @@ int RunSync(const ApiClient& client, const RunsArguments& typed) {
   for (const RunRecord& run : runs) {
     const bool named = std::any_of(typed.ids.begin(), typed.ids.end(),
                                    [&run](const std::string& id) { return run.id.starts_with(id); });
-    const bool there = run.sent.complete && run.sent.uri == mlflow.connection().base();
-    if (typed.ids.empty() ? there : !named) continue;
+    if (typed.ids.empty() ? run.sent.complete : !named) continue;
     const Status status = SendRun(mlflow, folder, run.id, [&client](const std::string& note) {
       client.err() << "note: " << note << '\n';
     });
@@ -295,7 +294,7 @@ void AddRunsCommands(CLI::App& app, const ApiClient& client, int& exit_code) {
   compare->footer("Example:\n  flambeau runs compare 5aecf717 c10ab2f4");
   compare->callback([=, &client, &exit_code] { exit_code = RunCompare(client, *compared); });
 
-  CLI::App* sync = runs->add_subcommand("sync", "Send runs of a folder that the server does not have yet");
+  CLI::App* sync = runs->add_subcommand("sync", "Send runs of a folder that no server has yet");
   const auto synced = AddSource(sync);
   sync->add_option("runs", synced->ids, "Send these, even when they were sent already [all that were not]");
   sync->footer("Example:\n  MLFLOW_TRACKING_URI=http://127.0.0.1:5000 flambeau runs sync");
