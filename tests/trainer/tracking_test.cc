@@ -192,6 +192,7 @@ TEST_F(TrackedTest, AServerGetsTheRunAndTheVersion) {
   ASSERT_EQ(Run(), 0) << err_.str();
   EXPECT_EQ(server.alias("candidate"), "1");
   EXPECT_EQ(server.artifacts().size(), 5U);
+  EXPECT_THAT(server.versions()[0]["tags"].dump(), HasSubstr(DigestFile(archive_)->sha256));
   std::ifstream file(options_.result);
   const Json result = Json::parse(file);
   EXPECT_EQ(result["run_id"], "run1");

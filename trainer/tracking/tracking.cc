@@ -133,6 +133,13 @@ Status TrackedRun::WriteArtifacts(const fs::path& archive) {
       return Internal(
           fmt::format("cannot copy {} to {}: {}", archive.string(), copy.string(), error.message()));
   }
+  // MLflow keeps no digests: whoever fetches the archive finds it here.
+  const Result<FileDigest> digest = DigestFile(copy);
+  if (!digest) return digest.error();
+  record_.tags["flambeau.archive_sha256"] = digest->sha256;
+  if (!record_.registration.model.empty()) {
+    record_.registration.tags.emplace("flambeau.archive_sha256", digest->sha256);
+  }
   const std::pair<const char*, std::string> files[] = {{"metrics.json", Dump(metrics_)},
                                                        {"lineage.json", Dump(lineage_)},
                                                        {"confusion_matrix.svg", ConfusionChart(metrics_)},
