@@ -141,7 +141,7 @@ std::string CurvesSvg(const std::string& title, const std::string& x_name, const
     }
     sides[side].Widen();
   }
-  x.Widen();
+  if (!(x.least < x.most)) x.Widen();
   std::string svg = Begin(kLeft + kWidth + 80, kTop + kHeight + 60);
   svg += Text(kLeft, 20, "start", title, "font-size=\"15\"");
   if (!left.empty()) svg += Axis(sides[0], true);
