@@ -355,7 +355,7 @@ class Downloading {
     progress_(last ? result_.size : received_.load(), result_.size);
   }
 
-  [[nodiscard]] Status Why(const GetAnswer& got) const {
+  [[nodiscard]] Status Why(const GetAnswer& got) {
     switch (got.end) {
       case GetAnswer::End::kForbidden:
         return DownloadFailed(
@@ -369,6 +369,7 @@ class Downloading {
       default:
         return DownloadFailed(plan_.shown, got.detail);
     }
+    const std::lock_guard lock(request_mutex_);
     std::string why = plan_.explain ? plan_.explain(got) : std::string{};
     return DownloadFailed(plan_.shown, why.empty() ? fmt::format("status {}", got.answer.status) : why);
   }

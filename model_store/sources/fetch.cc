@@ -86,7 +86,10 @@ Result<DownloadPlan> HttpPlan(const std::string& url, const AllowedUrls& allowed
       return Failed(
           url, fmt::format("{} is a link-local or metadata address, which allowed_urls does not name", host));
     }
-    return GetCall{.url = target, .headers = {}, .ca_file = {}, .may_be_local = named, .deadline = {}};
+    GetCall call;
+    call.url = target;
+    call.may_be_local = named;
+    return call;
   };
   const Result<GetCall> first = call_of(url);
   if (!first) return first.error();

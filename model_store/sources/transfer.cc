@@ -191,6 +191,8 @@ GetAnswer GetHttp(const GetCall& call, const std::function<bool(const HttpAnswer
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, detail);
   if (IsLoopback(HostOfUrl(call.url))) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
   if (!call.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, call.ca_file.c_str());
+  if (!call.certificate.empty()) curl_easy_setopt(handle, CURLOPT_SSLCERT, call.certificate.c_str());
+  if (!call.key.empty()) curl_easy_setopt(handle, CURLOPT_SSLKEY, call.key.c_str());
   if (!call.verify_tls) {
     curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, 0L);

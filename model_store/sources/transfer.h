@@ -16,6 +16,8 @@ struct GetCall {
   HttpHeaders headers;
   std::string ca_file;        // PEM, instead of the system's; empty: the system's
   bool verify_tls = true;     // off: any server is believed
+  std::string certificate;    // PEM, for a server that asks clients for one
+  std::string key;            // PEM, of the certificate
   bool may_be_local = false;  // the address may be one of IsForbiddenAddress
   std::chrono::steady_clock::time_point deadline;
 };
