@@ -247,7 +247,7 @@ Result<HttpAnswer> CallHttp(const HttpCall& call) {
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(call.connect_timeout.count()));
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(call.timeout.count()));
   SetTls(handle, call.tls);
-  if (IsLoopback(url->host)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+  if (!call.use_proxy || IsLoopback(url->host)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
   if (call.stall_timeout.count() > 0) {
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(call.stall_timeout.count()));

@@ -32,6 +32,7 @@ struct HttpCall {
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds timeout{60'000};  // of the whole call; 0: no limit but stall_timeout
   std::size_t max_response_bytes = 64U << 20;
+  bool use_proxy = true;                  // off: never, for what only this machine can be asked
   std::chrono::seconds stall_timeout{0};  // longest time without a byte in either direction; 0: no limit
   std::filesystem::path body_file{};      // sent as the body, in blocks, instead of `body`
   /// Takes the body of an answer 2xx piece by piece, instead of `HttpAnswer::body` and without

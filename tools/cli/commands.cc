@@ -9,6 +9,7 @@
 #include "tools/archiver/archive_commands.h"
 #include "tools/cli/api_client.h"
 #include "tools/cli/baseline_commands.h"
+#include "tools/cli/fetch_command.h"
 #include "tools/cli/runs_commands.h"
 #include "tools/cli/server_commands.h"
 
@@ -59,6 +60,7 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   AddModelsCommands(app, client, exit_code);
   AddWorkflowsCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
+  AddFetchCommand(app, streams.out, streams.err, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
   AddRunsCommands(app, client, exit_code);
