@@ -48,6 +48,14 @@ class S3Request {
     const std::size_t slash = std::min(base.find('/', host), base.size());
     path = base.substr(slash) + path;
     base.resize(slash);
+    for (const std::string_view usual :
+         {"http:80", "https:443"}) {  // what is sent as Host, and signed, has no such port
+      const std::size_t colon = usual.find(':');
+      if (base.starts_with(fmt::format("{}://", usual.substr(0, colon))) &&
+          base.ends_with(usual.substr(colon))) {
+        base.resize(base.size() - (usual.size() - colon));
+      }
+    }
     GetCall call;
     call.url = base + path;
     call.headers = SignAwsRequest({.host = base.substr(host), .path = path}, credentials_, region_, "s3",

@@ -169,6 +169,7 @@ class Fetching {
     // Only what a server can be trusted to change with the content tells that it is the same.
     std::optional<SourceCache::Entry> known;
     const auto is_known = [&](const std::string& validator) {
+      if (!validator.starts_with('"')) return false;  // a time, of whole seconds
       known = cache_.FindKnown(KeyOf(validator, name));
       return known.has_value();
     };
@@ -177,7 +178,11 @@ class Fetching {
     const Result<Downloaded> got = Download(plan, limits, claim->partial, true, progress_, is_known);
     if (!got) return got.error();
     origin_.etag = got->validator;
-    if (known) return Give(*std::move(known), true);
+    if (known) {
+      std::error_code ignored;
+      fs::remove(claim->partial, ignored);
+      return Give(*std::move(known), true);
+    }
     return Keep(claim->partial, name, got->validator.empty() ? "" : KeyOf(got->validator, name), false);
   }
 

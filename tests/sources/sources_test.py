@@ -23,7 +23,7 @@ import urllib.request
 
 import stores
 
-PROGRAM, MODELS = sys.argv[1], pathlib.Path(sys.argv[2])
+PROGRAM, MODELS = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2]).resolve()
 LARGE = random.Random(7).randbytes(40 << 20)  # three ranges
 
 

@@ -1,6 +1,7 @@
 #include "model_store/cache/source_cache.h"
 
 #include <chrono>
+#include <fcntl.h>
 #include <string>
 #include <sys/stat.h>
 
