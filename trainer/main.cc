@@ -53,6 +53,28 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
                    "Share of rows that may be unusable before training fails")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  news->add_option("--class-weights", options.class_weights,
+                   "\"balanced\": all classes count the same; or what a row of each counts, e.g. 1,2,1,1")
+      ->type_name("WEIGHTS");
+  news->add_option("--patience", options.train.patience,
+                   "End after so many iterations without a better one; 0: never")
+      ->check(CLI::Range(0, 10'000))
+      ->capture_default_str();
+  news->add_option("--max-terms", options.max_terms, "Words that are kept, those of the most texts")
+      ->check(CLI::Range(1, 100'000'000))
+      ->capture_default_str();
+  news->add_option("--memory", options.memory_mib,
+                   "MiB for the encoded rows; what is more lies in a file below TMPDIR")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  news->add_option("--checkpoint", options.train.checkpoint.file,
+                   "Where checkpoints go; else .checkpoints/NAME.pt in the folder of --out")
+      ->type_name("FILE");
+  news->add_option("--checkpoint-every", options.train.checkpoint.every, "Iterations between checkpoints")
+      ->check(CLI::Range(1, 10'000))
+      ->capture_default_str();
+  news->add_flag("--resume", options.train.checkpoint.resume,
+                 "Go on from the checkpoint of a training that was stopped, if there is one");
   news->add_option("--name", options.name, "Name of the model")
       ->check(Validator(serve::CheckModelName, "NAME"))
       ->capture_default_str();
@@ -80,7 +102,9 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
   news->add_flag("--json", options.json,
                  "Print a summary as JSON on standard output, the rest on standard error");
   news->footer(
-      "Ctrl-C ends training early and packs the best weights so far; a second one ends the program.\n\n"
+      "Ctrl-C ends training early and packs the best weights so far; a second one ends the program. --resume "
+      "goes\n"
+      "on from the last checkpoint of either, or of a program that was killed.\n\n"
       "Example:\n"
       "  flambeau-train news --data trainer/sample/news.csv --out model-store\n"
       "  flambeau serve --model-store model-store --models news_classification.mar");
@@ -93,7 +117,9 @@ int main(int argc, char** argv) {
   CLI::App app("Trains models for Flambeau", "flambeau-train");
   app.set_version_flag("--version", "flambeau-train " FLAMBEAU_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage.\nflambeau-train news --help lists the options.");
+  app.footer(
+      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the loss was no finite number.\nflambeau-train news "
+      "--help lists the options.");
   AddNews(app, options);
   try {
     app.parse(argc, argv);
