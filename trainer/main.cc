@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/manifest.h"
+#include "trainer/images.h"
 #include "trainer/news.h"
 
 namespace {
@@ -110,10 +111,74 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
       "  flambeau serve --model-store model-store --models news_classification.mar");
 }
 
+void AddOutput(CLI::App& command, trainer::OutputOptions& options) {
+  command.add_option("--name", options.name, "Name of the model")
+      ->check(Validator(serve::CheckModelName, "NAME"))
+      ->capture_default_str();
+  command.add_option("--version", options.version, "Version of the model")
+      ->check(Validator(serve::CheckModelVersion, "VERSION"))
+      ->capture_default_str();
+  command.add_option("--out", options.out, "Folder for the archive: the model store of the server")
+      ->type_name("FOLDER")
+      ->capture_default_str();
+  command.add_flag("--force", options.force, "Replace an archive of that name");
+  CLI::Option* management = command
+                                .add_option("--register", options.management,
+                                            "Management API of a running server that shall load the model")
+                                ->type_name("URL");
+  command.add_option("--initial-workers", options.initial_workers, "Workers that --register asks for")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->needs(management);
+  command.add_flag("--set-default", options.set_default, "Make the registered version the default one")
+      ->needs(management);
+  command.add_flag("--quiet", options.quiet, "Print errors only");
+  command.add_flag("--json", options.json,
+                   "Print a summary as JSON on standard output, the rest on standard error");
+}
+
+CLI::App* AddImages(CLI::App& app, trainer::ImagesOptions& options) {
+  CLI::App* images = app.add_subcommand(
+      "images", "Train a classifier of small grey pictures and pack it as a model archive");
+  images->add_option("--data", options.data, "Folder with IDX files, as MNIST and Fashion-MNIST come")
+      ->type_name("FOLDER")
+      ->capture_default_str();
+  images->add_option("--labels", options.labels, "Names of the classes 0, 1, ...")
+      ->delimiter(',')
+      ->capture_default_str();
+  images->add_option("--epochs", options.network.epochs, "How often every picture is shown")
+      ->check(CLI::Range(0, 10'000))
+      ->capture_default_str();
+  images->add_option("--batch-size", options.network.batch_size, "Pictures of one step")
+      ->check(CLI::Range(1, 65'536))
+      ->capture_default_str();
+  images->add_option("--learning-rate", options.network.learning_rate, "The highest one of Adam")
+      ->check(CLI::Range(1e-9, 1e9))
+      ->capture_default_str();
+  images->add_option("--seed", options.network.seed, "Of everything that is drawn at random")
+      ->capture_default_str();
+  images
+      ->add_flag("--mirror,!--no-mirror", options.network.mirror,
+                 "Show half of the pictures mirrored: right for clothes, wrong for digits")
+      ->capture_default_str();
+  images->add_option("--threads", options.network.threads, "Threads that train; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  AddOutput(*images, options.output);
+  images->footer(
+      "Ctrl-C ends training early and packs the weights so far; a second one ends the program.\n\n"
+      "Example:\n"
+      "  apt-get install dataset-fashion-mnist\n"
+      "  flambeau-train images --out model-store\n"
+      "  flambeau serve --model-store model-store --models fashion_mnist.mar");
+  return images;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   trainer::NewsOptions options;
+  trainer::ImagesOptions images;
   CLI::App app("Trains models for Flambeau", "flambeau-train");
   app.set_version_flag("--version", "flambeau-train " FLAMBEAU_VERSION);
   app.require_subcommand(1);
@@ -121,14 +186,18 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the loss was no finite number.\nflambeau-train news "
       "--help lists the options.");
   AddNews(app, options);
+  const CLI::App* const images_command = AddImages(app, images);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? trainer::kDone : trainer::kUsage;
   }
-  if (const Status status = trainer::CheckLabels(options.labels); !status.ok()) {
+  const trainer::Streams streams{std::cout, std::cerr, isatty(STDERR_FILENO) == 1};
+  const bool train_images = images_command->parsed();
+  if (const Status status = trainer::CheckLabels(train_images ? images.labels : options.labels);
+      !status.ok()) {
     std::cerr << "--labels: " << status.message << '\n';
     return trainer::kUsage;
   }
-  return trainer::RunNews(options, {std::cout, std::cerr, isatty(STDERR_FILENO) == 1});
+  return train_images ? trainer::RunImages(images, streams) : trainer::RunNews(options, streams);
 }
