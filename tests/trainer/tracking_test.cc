@@ -220,6 +220,25 @@ TEST_F(TrackedTest, AFailedTrainingIsARunThatSaysWhy) {
   EXPECT_THAT(err_.str(), HasSubstr("row 7 is bad"));
 }
 
+TEST_F(TrackedTest, AnArchiveThatOnlyCouldNotBeRegisteredIsKept) {
+  const int code = RunTracked(
+      options_, "news", archive_, false, err_,
+      [&](std::ostream& err) {
+        Pack(archive_.parent_path(), 0.9);
+        // The file system's clock may lag by a tick.
+        std::filesystem::last_write_time(archive_, std::filesystem::file_time_type::clock::now());
+        err << "error: the server refused\n";
+        return 1;
+      },
+      &record_);
+  EXPECT_EQ(code, 1);
+  EXPECT_EQ(record_.status, "FINISHED");
+  EXPECT_EQ(record_.tags.at("flambeau.error"), "the server refused");
+  EXPECT_EQ(RunFolder(options_.runs).Artifacts(record_.id).size(), 5U);
+  EXPECT_EQ(Run(3, "error: no\n"), 3);  // the archive of before is not this run's
+  EXPECT_EQ(record_.status, "FAILED");
+}
+
 TEST_F(TrackedTest, AFolderThatCannotBeWrittenDoesNotStopATraining) {
   options_.runs = folder_.Write("file", "") / "runs";
   EXPECT_EQ(Run(), 0);

@@ -162,16 +162,17 @@ Status TrackedRun::Send() {
   return SendLockedRun(client, folder_, record_, [this](const std::string& text) { Say("note: " + text); });
 }
 
-bool TrackedRun::Finish(const fs::path& archive, const std::string& failure) {
+bool TrackedRun::Finish(const fs::path& archive, const std::string& failure, bool packed) {
   if (!on()) return true;
+  const bool done = failure.empty() || packed;
   record_.end_ms = NowMs();
-  record_.status = failure.empty() ? "FINISHED" : "FAILED";
+  record_.status = done ? "FINISHED" : "FAILED";
+  if (!failure.empty()) record_.tags["flambeau.error"] = failure;
   Status written;
-  if (failure.empty()) {
+  if (done) {
     ReadArchive(archive);
     written = WriteArtifacts(archive);
   } else {
-    record_.tags["flambeau.error"] = failure;
     record_.registration = {};
   }
   if (const Status status = folder_.Write(record_); !status.ok()) written = status;
@@ -217,12 +218,15 @@ int RunTracked(const TrackingOptions& options, const std::string& recipe, const 
   TrackedRun tracked(options, recipe, err, quiet);
   ErrorWatcher watcher(err.rdbuf());
   std::ostream watched(&watcher);
+  const fs::file_time_type begin = fs::file_time_type::clock::now();
   const int code = run(watched);
   watched.flush();
-  // The archive of a training that only failed to register with a server is there all the same.
   std::string failure;
   if (code != 0) failure = watcher.error().empty() ? fmt::format("exit code {}", code) : watcher.error();
-  const bool sent = tracked.Finish(archive, failure);
+  // The archive of a training that only failed to register with a server is there all the same.
+  std::error_code error;
+  const bool packed = fs::last_write_time(archive, error) >= begin && !error;
+  const bool sent = tracked.Finish(archive, failure, packed);
   if (record != nullptr) *record = tracked.record();
   return code == 0 && !sent ? 1 : code;
 }

@@ -36,9 +36,10 @@ class TrackedRun {
   /// Writes the run as RUNNING. A folder that cannot be written is told on `err`, and nothing is tracked.
   TrackedRun(const TrackingOptions& options, const std::string& recipe, std::ostream& err, bool quiet);
 
-  /// `archive`: what the recipe packed. `failure`: what went wrong, else empty. Writes charts and artifacts,
-  /// sends everything, writes `result`. False: `required` and not sent.
-  bool Finish(const std::filesystem::path& archive, const std::string& failure);
+  /// `archive`: what the recipe packed. `failure`: what went wrong, else empty; with `packed` only after the
+  /// archive was there (a server did not register it, say), which the run then notes. Writes charts and
+  /// artifacts, sends everything, writes `result`. False: `required` and not sent.
+  bool Finish(const std::filesystem::path& archive, const std::string& failure, bool packed = false);
 
   [[nodiscard]] const RunRecord& record() const { return record_; }
   [[nodiscard]] bool on() const { return lock_ != nullptr; }
