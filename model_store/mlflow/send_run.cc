@@ -9,9 +9,11 @@ namespace {
 
 /// The record's own run on the server: known, found by its tag, or made.
 Result<MlflowRun> OpenRun(const MlflowClient& client, const RunFolder& folder, const RunRecord& record) {
-  for (const std::string& known : {record.sent.run_id, record.server_run_id}) {
-    if (!known.empty()) return client.GetRun(known);
+  if (!record.sent.run_id.empty()) {
+    Result<MlflowRun> known = client.GetRun(record.sent.run_id);
+    if (known || known.error().code != Code::kNotFound) return known;  // else the server was emptied
   }
+  if (!record.server_run_id.empty()) return client.GetRun(record.server_run_id);
   const Result<MlflowExperiment> experiment = client.OpenExperiment(record.experiment);
   if (!experiment) return experiment.error();
   // A try before this one may have made it without hearing the answer.

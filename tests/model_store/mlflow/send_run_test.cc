@@ -167,6 +167,16 @@ TEST_F(SendRunTest, AnotherServerGetsEverythingAnew) {
   EXPECT_EQ(runs_.Read("abc")->sent.uri, other.url());
 }
 
+TEST_F(SendRunTest, AServerThatWasEmptiedGetsTheRunAnew) {
+  RunRecord record = *runs_.Read("abc");
+  record.sent = {server_.url(), "gone", "7", true};
+  ASSERT_TRUE(runs_.Write(record).ok());
+  const Status status = Send();
+  ASSERT_TRUE(status.ok()) << status.message;
+  EXPECT_EQ(runs_.Read("abc")->sent.run_id, "run1");
+  EXPECT_EQ(runs_.Read("abc")->sent.model_version, "1");
+}
+
 TEST_F(SendRunTest, ARecordIsReadAsItWasWritten) {
   RunRecord record = *runs_.Read("abc");
   EXPECT_TRUE(std::isnan(record.metrics[1].value));
