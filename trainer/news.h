@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <iosfwd>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "trainer/data/features.h"
 #include "trainer/loop/train.h"
 
 namespace serve::trainer {
@@ -21,6 +23,10 @@ struct NewsOptions {
   double smoothing = 0.3;      // of naive Bayes, above 0
   double logit_scale = 1.8;    // above 0; more than 1 makes the probabilities more confident
   double max_bad_rows = 0.01;  // share of the records
+  std::size_t max_terms = VocabularyCounter::kMaxTerms;
+  std::size_t memory_mib = 2048;  // for the encoded rows; what is more goes to a file below TMPDIR
+  // Comma-separated, one for each label, above 0; "balanced": all classes count the same; empty: all rows do.
+  std::string class_weights;
   std::string name = "news_classification";
   std::string version = "1.0";
   std::filesystem::path out = "model-store";
@@ -42,10 +48,22 @@ struct Streams {
 inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
+inline constexpr int kDiverged = 3;  // the loss was no finite number
 
 /// Reads, trains, evaluates, exports, compares, packs and, when asked, registers. Answers with the exit code;
-/// what went wrong stands on `err`. Ctrl-C while it trains keeps the best weights so far.
+/// what went wrong stands on `err`. Ctrl-C while it trains keeps the best weights so far, and a checkpoint:
+/// by default
+/// `<out>/.checkpoints/<name>.pt`, which is removed at the end of a training that was not stopped.
+///
+/// Memory: bounded by options, whatever the size of the files: they are read three times, mapped; the
+/// vocabulary takes about
+///         100 bytes for each of up to 4 · max_terms terms while it is counted, the rows up to memory_mib and
+///         5 bytes each.
 int RunNews(const NewsOptions& options, const Streams& streams);
+
+/// What `text`, the option class_weights, says for these labels; `rows`: how many there are of each.
+/// Errors: kInvalidArgument.
+Result<std::vector<double>> ParseClassWeights(std::string_view text, const std::vector<std::size_t>& rows);
 
 /// Labels that can be learned and written: at least two, none empty or twice, UTF-8 without control
 /// characters.

@@ -89,7 +89,7 @@ TEST(DatasetTest, AFileIsReadWithItsNameAndDigest) {
   EXPECT_EQ(dataset->sha256, Sha256OfBytes("1,a\n"));
   EXPECT_EQ(dataset->rows.size(), 1U);
   EXPECT_EQ(ReadDataset(folder.path() / "none.csv", kLabels).error().code, Code::kNotFound);
-  EXPECT_THAT(ReadDataset(folder.path(), kLabels).error().message, HasSubstr("is a folder; name a CSV file"));
+  EXPECT_THAT(ReadDataset(folder.path(), kLabels).error().message, HasSubstr("is a folder; name a file"));
   EXPECT_TRUE(ReadDataset(folder.Write("empty.csv", ""), kLabels)->rows.empty());
 }
 
@@ -129,6 +129,18 @@ TEST(SplitRowsTest, AClassOfTwoRowsGivesOne) {
   const Split split = SplitRows(Rows(2, 100), 2, 0.01, 1);
   EXPECT_EQ(split.validation.size(), 2U);
   EXPECT_EQ(split.validation[0].label, 0);
+}
+
+TEST(DatasetTest, AScanShowsTheRowsThatParsingKeeps) {
+  const std::string content = "label,text\n1,oil\n9,no\n2,goal\n";
+  std::vector<std::string> texts;
+  const Dataset scanned = ScanDataset(content, {"Business", "Sports"},
+                                      [&texts](const LabelledText& row) { texts.push_back(row.text); });
+  EXPECT_EQ(texts, (std::vector<std::string>{"oil", "goal"}));
+  EXPECT_EQ(scanned.classes, (std::vector<std::int32_t>{0, 1}));
+  EXPECT_TRUE(scanned.rows.empty());
+  EXPECT_EQ(scanned.bad_row_count, 1U);
+  EXPECT_EQ(scanned.sha256, ParseDataset(content, {"Business", "Sports"}).sha256);
 }
 
 }  // namespace

@@ -145,6 +145,52 @@ TEST_F(NewsTest, CtrlCPacksTheBestWeightsSoFar) {
   const auto archive = OpenArchive(options_.out / "news_classification.mar", folder_.path() / "open");
   ASSERT_TRUE(archive) << archive.error().message;
   EXPECT_EQ(archive->manifest.lineage["stopped_early"], true);
+  const auto checkpoint = options_.out / ".checkpoints/news_classification.pt";
+  EXPECT_TRUE(std::filesystem::exists(checkpoint));
+
+  // The same command goes on, to the weights of a training that nobody stopped; then nothing is left to
+  // resume.
+  options_.force = true;
+  options_.train.checkpoint.resume = true;
+  const auto resumed = Summary()["lineage"];
+  EXPECT_EQ(resumed["resumed_from"], 0);
+  EXPECT_FALSE(std::filesystem::exists(checkpoint));
+  const auto anew = Summary()["lineage"];
+  EXPECT_EQ(anew["resumed_from"], nullptr);
+  EXPECT_EQ(resumed["weights_sha256"], anew["weights_sha256"]);
+}
+
+TEST_F(NewsTest, ACheckpointOfOtherOptionsIsRefused) {
+  options_.train.checkpoint.file = folder_.Write("mine.pt", "no checkpoint");
+  options_.train.checkpoint.resume = true;
+  EXPECT_EQ(Run(), kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("mine.pt is no checkpoint of this program, or it is damaged"));
+  EXPECT_FALSE(std::filesystem::exists(options_.out / "news_classification.mar"));
+}
+
+TEST_F(NewsTest, MemoryMakesNoDifferenceToTheWeights) {
+  options_.force = true;
+  const auto digest = [this] { return Summary()["lineage"]["weights_sha256"].get<std::string>(); };
+  const std::string expected = digest();
+  options_.memory_mib = 0;
+  EXPECT_EQ(digest(), expected);
+  EXPECT_THAT(err_.str(), HasSubstr("of encoded rows lie in a temporary file"));
+}
+
+TEST_F(NewsTest, ALossThatIsNotFiniteHasItsOwnExitCode) {
+  options_.class_weights = "1e308,1e308,1e308,1e308";  // their sum is more than a number holds
+  EXPECT_EQ(Run(), kDiverged) << err_.str();
+  EXPECT_THAT(err_.str(), HasSubstr("training diverged and nothing was packed; try a larger --l2"));
+  EXPECT_FALSE(std::filesystem::exists(options_.out / "news_classification.mar"));
+}
+
+TEST(ClassWeightsTest, TheyAreNamedOrCounted) {
+  EXPECT_EQ(ParseClassWeights("", {1, 2}).value(), std::vector<double>());
+  EXPECT_EQ(ParseClassWeights("balanced", {1, 3}).value(), (std::vector<double>{2, 4.0 / 6}));
+  EXPECT_EQ(ParseClassWeights("1,0.5", {1, 3}).value(), (std::vector<double>{1, 0.5}));
+  for (const char* bad : {"1", "1,2,3", "1,", "1,-1", "1,nan", "even"}) {
+    EXPECT_FALSE(ParseClassWeights(bad, {1, 3})) << bad;
+  }
 }
 
 TEST_F(NewsTest, AServerThatIsNotThereFailsButTheArchiveStays) {

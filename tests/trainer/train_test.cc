@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <stdexcept>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -77,12 +79,85 @@ TEST(TrainTest, WithoutIterationsTheStartIsTheModel) {
   EXPECT_EQ(sample.TrainWith(options)->model.weight, sample.start.weight);
 }
 
+TEST(TrainTest, ATrainingThatWasStoppedAndResumedGivesTheWeightsOfOneThatWasNot) {
+  const Sample480 sample;
+  const TestFolder folder;
+  TrainOptions options;
+  const std::string whole = WeightsDigest(sample.TrainWith(options)->model);
+  options.checkpoint.file = folder.path() / "below" / "news.pt";
+  options.checkpoint.fingerprint = "a";
+  int asked = 0;
+  const auto stopped = sample.TrainWith(options, [&asked] { return ++asked > 7; });
+  ASSERT_TRUE(stopped) << stopped.error().message;
+  EXPECT_TRUE(stopped->stopped_early);
+  options.checkpoint.resume = true;
+  const auto resumed = sample.TrainWith(options);
+  ASSERT_TRUE(resumed) << resumed.error().message;
+  EXPECT_EQ(resumed->resumed_from, 7);
+  EXPECT_EQ(resumed->history.size(), sample.TrainWith({})->history.size());
+  EXPECT_EQ(WeightsDigest(resumed->model), whole);
+
+  options.checkpoint.fingerprint = "b";
+  const auto other = sample.TrainWith(options);
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code, Code::kInvalidArgument);
+  EXPECT_THAT(other.error().message, testing::HasSubstr("with other data or options"));
+  folder.Write("below/news.pt", "no checkpoint");
+  EXPECT_THAT(sample.TrainWith(options).error().message, testing::HasSubstr("is no checkpoint"));
+}
+
+TEST(TrainTest, TheLastCheckpointOfAProgramThatDiedIsUsed) {
+  const Sample480 sample;
+  const TestFolder folder;
+  TrainOptions options;
+  const std::string whole = WeightsDigest(sample.TrainWith(options)->model);
+  options.checkpoint.file = folder.path() / "news.pt";
+  options.checkpoint.every = 3;
+  // As if it were killed behind iteration 8: what an exception leaves is what a kill leaves.
+  const auto died =
+      Train(sample.training, sample.validation, sample.start, options, kNeverStop, [](const Iteration& now) {
+        if (now.number == 8) throw std::runtime_error("killed");
+      });
+  ASSERT_FALSE(died);
+  std::ofstream(folder.path() / "news.pt.partial") << "half a checkpoint";
+  options.checkpoint.resume = true;
+  const auto resumed = sample.TrainWith(options);
+  ASSERT_TRUE(resumed) << resumed.error().message;
+  EXPECT_EQ(resumed->resumed_from, 6);
+  EXPECT_EQ(WeightsDigest(resumed->model), whole);
+}
+
+TEST(TrainTest, WithoutABetterIterationPatienceEnds) {
+  const Sample480 sample;
+  TrainOptions options;
+  options.max_iterations = 200;
+  options.patience = 2;
+  const auto result = sample.TrainWith(options);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_TRUE(result->out_of_patience);
+  EXPECT_EQ(static_cast<int>(result->history.size()) - 1, result->best_iteration + 2);
+}
+
+TEST(TrainTest, AClassThatCountsMoreIsFoundMoreOften) {
+  const Sample480 sample;
+  TrainOptions options;
+  options.l2 = 1;
+  const auto recall = [&] {
+    return Evaluate(sample.TrainWith(options)->model, sample.validation).classes[2].recall;
+  };
+  options.class_weights = {1, 1, 0.01, 1};
+  const double low = recall();
+  options.class_weights = {1, 1, 100, 1};
+  EXPECT_GT(recall(), low);
+}
+
 TEST(TrainTest, ALossThatIsNoNumberIsAnError) {
   Sample480 sample;
   sample.start.weight[0] = std::nanf("");
   const auto result = sample.TrainWith({});
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message, testing::HasSubstr("the loss is nan in iteration 0"));
+  EXPECT_EQ(result.error().code, Code::kPredictionFailed);
 }
 
 TEST(ExportTest, AModuleThatDiffersIsSeen) {

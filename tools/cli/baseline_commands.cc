@@ -262,6 +262,10 @@ class Verification {
 
   void CheckFile(const char* kind, const std::string& file) {
     if (file.empty()) return;
+    std::error_code error;
+    if (fs::is_directory(file, error)) {  // several files: only the trainer knows which
+      return Check(true, fmt::format("{:<9} {} is a folder: --retrain looks into it", kind, file));
+    }
     const Json source = lineage_.value(kind, Json::object());
     const Result<FileDigest> digest = DigestFile(file);
     if (!digest) return Check(false, fmt::format("{:<9} {}", kind, digest.error().message));
@@ -270,6 +274,11 @@ class Verification {
                                           ? fmt::format("{:<9} {} is what it was trained with", kind, file)
                                           : fmt::format("{:<9} {} has the digest {}, trained with {}", kind,
                                                         file, digest->sha256, recorded));
+  }
+
+  static std::string Digest(const Json& lineage, const char* kind) {
+    const Json source = lineage.value(kind, Json::object());
+    return source.is_object() ? Field(source, "sha256") : "";
   }
 
   void TrainAgain(const Baseline& baseline) {
@@ -284,6 +293,11 @@ class Verification {
     const Status status =
         Retrain(typed_.trainer.empty() ? TrainerProgram() : typed_.trainer, *arguments, work_.path(), again);
     if (!status.ok()) return Check(false, "retrain   " + status.message);
+    for (const char* kind : {"data", "validation"}) {
+      const std::string was = Digest(lineage_, kind);
+      if (was != Digest(again, kind))
+        return Check(false, fmt::format("retrain   the {} is another one now", kind));
+    }
     const std::string before = Field(lineage_, "weights_sha256");
     const std::string after = Field(again, "weights_sha256");
     if (before == after) return Check(true, "retrain   the weights are the same: " + after);

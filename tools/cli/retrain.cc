@@ -26,7 +26,12 @@ struct FlagRow {
   std::string_view parameter;
   std::string_view flag;
 };
-constexpr FlagRow kFlags[] = {{"max_iterations", "--epochs"}, {"features", ""}, {"terms", ""}};
+constexpr FlagRow kFlags[] = {{"max_iterations", "--epochs"},
+                              {"features", ""},
+                              {"terms", ""},
+                              {"network", ""},
+                              {"mean", ""},
+                              {"std", ""}};
 
 std::string FlagOf(const std::string& parameter) {
   for (const FlagRow& row : kFlags) {
@@ -62,11 +67,10 @@ Result<std::vector<std::string>> RetrainArguments(const Json& lineage, const std
   if (!program.starts_with(kProgram) || !lineage.contains("hyper_parameters")) {
     return InvalidArgument("the archive was not made by flambeau-train: it cannot be trained again");
   }
-  std::vector<std::string> arguments = {program.substr(kProgram.size()), "--data", data.string()};
+  std::vector<std::string> arguments = {program.substr(kProgram.size()), "--data=" + data.string()};
   const auto add = [&arguments](const std::string& flag, const std::string& value) {
     if (value.empty() || flag.empty()) return;
-    arguments.push_back(flag);
-    arguments.push_back(value);
+    arguments.push_back(flag + "=" + value);  // so that it may begin with a dash, or be that of a switch
   };
   add("--validation", validation.string());
   const Json recorded = lineage.value("validation", Json::object());

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <optional>
 #include <random>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -16,6 +14,7 @@
 #include "handlers/text/tokenizer.h"
 #include "model_store/archive/sha256.h"
 #include "trainer/data/csv_reader.h"
+#include "trainer/data/mapped_file.h"
 
 namespace serve::trainer {
 namespace {
@@ -69,52 +68,61 @@ bool IsHeader(const CsvRecord& record, const std::vector<std::string>& labels) {
          !ClassOf(record.fields[0], labels);
 }
 
-}  // namespace
-
-Dataset ParseDataset(std::string_view content, const std::vector<std::string>& labels) {
-  Dataset dataset;
-  dataset.sha256 = Sha256OfBytes(content);
+/// `dataset` takes header and bad rows; nullptr: nobody wants them.
+void Scan(std::string_view content, const std::vector<std::string>& labels, Dataset* dataset,
+          const RowVisitor& visit) {
   CsvReader reader(content);
   CsvRecord record;
+  LabelledText row;
   for (bool first = true; reader.Next(record); first = false) {
     if (first && IsHeader(record, labels)) {
-      dataset.header = Shown(fmt::format("{}", fmt::join(record.fields, ",")));
+      if (dataset != nullptr) dataset->header = Shown(fmt::format("{}", fmt::join(record.fields, ",")));
       continue;
     }
-    LabelledText row;
     std::string reason = ReadRow(record, labels, row);
     if (reason.empty()) {
-      dataset.rows.push_back(std::move(row));
-    } else if (++dataset.bad_row_count <= kShownBadRows) {
-      dataset.bad_rows.push_back({record.line, std::move(reason)});
+      visit(row);
+    } else if (dataset != nullptr && ++dataset->bad_row_count <= kShownBadRows) {
+      dataset->bad_rows.push_back({record.line, std::move(reason)});
     }
   }
+}
+
+}  // namespace
+
+Dataset ScanDataset(std::string_view content, const std::vector<std::string>& labels,
+                    const RowVisitor& visit) {
+  Dataset dataset;
+  dataset.sha256 = Sha256OfBytes(content);
+  Scan(content, labels, &dataset, [&](const LabelledText& row) {
+    dataset.classes.push_back(row.label);
+    visit(row);
+  });
+  return dataset;
+}
+
+void VisitRows(std::string_view content, const std::vector<std::string>& labels, const RowVisitor& visit) {
+  Scan(content, labels, nullptr, visit);
+}
+
+Dataset ParseDataset(std::string_view content, const std::vector<std::string>& labels) {
+  std::vector<LabelledText> rows;
+  Dataset dataset = ScanDataset(content, labels, [&rows](const LabelledText& row) { rows.push_back(row); });
+  dataset.rows = std::move(rows);
   return dataset;
 }
 
 Result<Dataset> ReadDataset(const std::filesystem::path& file, const std::vector<std::string>& labels) {
-  std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) {
-    return Status{Code::kNotFound, fmt::format("there is no file {}", file.string())};
-  }
-  if (std::filesystem::is_directory(status)) {
-    return InvalidArgument(fmt::format("{} is a folder; name a CSV file", file.string()));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream content;
-  // An empty file makes operator<< fail; that is no error.
-  if (stream && stream.peek() != std::ifstream::traits_type::eof()) content << stream.rdbuf();
-  if (!stream.is_open() || stream.bad() || !content)
-    return Internal(fmt::format("cannot read {}", file.string()));
-  Dataset dataset = ParseDataset(content.view(), labels);
+  const Result<MappedFile> mapped = MappedFile::Open(file);
+  if (!mapped) return mapped.error();
+  Dataset dataset = ParseDataset(mapped->content(), labels);
   dataset.file = file.filename().string();
   return dataset;
 }
 
 Status CheckDataset(const Dataset& dataset, const std::vector<std::string>& labels, double max_bad_share,
                     std::size_t least) {
-  const std::size_t records = dataset.rows.size() + dataset.bad_row_count;
+  const std::size_t records = dataset.classes.size() + dataset.bad_row_count;
   if (records == 0) {
     return InvalidArgument(
         fmt::format("{} holds no rows; expected lines like \"3\",\"title\",\"description\"", dataset.file));
@@ -125,7 +133,7 @@ Status CheckDataset(const Dataset& dataset, const std::vector<std::string>& labe
         dataset.file, dataset.bad_row_count, records, max_bad_share));
   }
   std::vector<std::size_t> counts(labels.size());
-  for (const LabelledText& row : dataset.rows) ++counts[static_cast<std::size_t>(row.label)];
+  for (const std::int32_t label : dataset.classes) ++counts[static_cast<std::size_t>(label)];
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (counts[i] < least) {
       return InvalidArgument(fmt::format("{}: the class {} ({}) has {} rows, needed are at least {}",
@@ -135,11 +143,12 @@ Status CheckDataset(const Dataset& dataset, const std::vector<std::string>& labe
   return {};
 }
 
-Split SplitRows(std::vector<LabelledText> rows, std::size_t classes, double share, std::uint64_t seed) {
+std::vector<bool> HoldOut(const std::vector<std::int32_t>& row_classes, std::size_t classes, double share,
+                          std::uint64_t seed) {
   std::vector<std::vector<std::size_t>> by_class(classes);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    by_class[static_cast<std::size_t>(rows[i].label)].push_back(i);
-  std::vector<bool> held_out(rows.size());
+  for (std::size_t i = 0; i < row_classes.size(); ++i)
+    by_class[static_cast<std::size_t>(row_classes[i])].push_back(i);
+  std::vector<bool> held_out(row_classes.size());
   std::mt19937_64 random(seed);
   for (std::vector<std::size_t>& members : by_class) {
     if (members.size() < 2) continue;
@@ -151,6 +160,14 @@ Split SplitRows(std::vector<LabelledText> rows, std::size_t classes, double shar
       held_out[members[i]] = true;
     }
   }
+  return held_out;
+}
+
+Split SplitRows(std::vector<LabelledText> rows, std::size_t classes, double share, std::uint64_t seed) {
+  std::vector<std::int32_t> row_classes;
+  row_classes.reserve(rows.size());
+  for (const LabelledText& row : rows) row_classes.push_back(row.label);
+  const std::vector<bool> held_out = HoldOut(row_classes, classes, share, seed);
   Split split;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     (held_out[i] ? split.validation : split.training).push_back(std::move(rows[i]));

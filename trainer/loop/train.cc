@@ -4,52 +4,38 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <filesystem>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/optim/lbfgs.h>
 
+#include "trainer/loop/checkpoint.h"
 #include "trainer/model/evaluation.h"
+#include "trainer/model/objective.h"
 
 namespace serve::trainer {
 namespace {
 
 constexpr double kNoChange = 1e-9;  // of the loss: what L-BFGS itself takes for the end
 
-template <class T>
-at::Tensor View(const std::vector<T>& values, at::IntArrayRef shape, at::ScalarType type) {
-  return at::from_blob(const_cast<T*>(values.data()), shape, type);
+at::Tensor Copy(const std::vector<float>& values, at::IntArrayRef shape) {
+  return at::from_blob(const_cast<float*>(values.data()), shape, at::kFloat).clone();
 }
-
-/// The bags as libtorch sees them: views, nothing is copied.
-struct TorchBags {
-  explicit TorchBags(const TextBags& bags)
-      : ids(View(bags.ids, {static_cast<std::int64_t>(bags.ids.size())}, at::kLong)),
-        offsets(View(bags.offsets, {static_cast<std::int64_t>(bags.offsets.size())}, at::kLong)),
-        weights(View(bags.weights, {static_cast<std::int64_t>(bags.weights.size())}, at::kFloat)) {}
-
-  [[nodiscard]] at::Tensor Sum(const at::Tensor& table) const {
-    return std::get<0>(at::embedding_bag(table, ids, offsets, /*scale_grad_by_freq=*/false, /*mode=*/0,
-                                         /*sparse=*/false, weights));
-  }
-
-  at::Tensor ids;
-  at::Tensor offsets;
-  at::Tensor weights;
-};
 
 /// What is learned: how far the weights move away from the start, and the bias.
 class Fit {
  public:
-  Fit(const LabelledBags& data, const LinearTextModel& start, double l2)
-      : start_(start),
-        l2_(l2),
-        bags_(data.bags),
-        labels_(View(data.labels, {static_cast<std::int64_t>(data.labels.size())}, at::kLong)),
-        start_logits_(bags_.Sum(View(start.weight, Shape(), at::kFloat))),
-        change_(at::zeros(Shape(), at::kFloat).set_requires_grad(true)),
-        bias_(View(start.bias, {Shape()[1]}, at::kFloat).clone().set_requires_grad(true)),
+  Fit(const BagChunks& data, const LinearTextModel& start, const TrainOptions& options)
+      : data_(data),
+        start_(start),
+        options_(options),
+        change_(at::zeros({static_cast<std::int64_t>(start.terms()), Classes()}, at::kFloat)
+                    .set_requires_grad(true)),
+        bias_(Copy(start.bias, {Classes()}).set_requires_grad(true)),
         optimizer_({change_, bias_},
                    torch::optim::LBFGSOptions(1)
                        .max_iter(1)  // one step is one iteration: its memory goes on to the next
@@ -57,41 +43,73 @@ class Fit {
                        .history_size(10)
                        .line_search_fn("strong_wolfe")) {}
 
-  void Step() {
-    optimizer_.step([this] {
-      optimizer_.zero_grad();
-      const at::Tensor loss = at::cross_entropy_loss(start_logits_ + bags_.Sum(change_) + bias_, labels_) +
-                              change_.square().sum() * (l2_ / 2);
-      loss.backward();
-      return loss;
-    });
-  }
-
-  [[nodiscard]] LinearTextModel Model() const {
-    LinearTextModel model = start_;
+  /// Also after the parameters came from a checkpoint.
+  void Compute() {
     const auto* change = change_.const_data_ptr<float>();
-    for (std::size_t i = 0; i < model.weight.size(); ++i) model.weight[i] += change[i];
-    std::memcpy(model.bias.data(), bias_.const_data_ptr<float>(), model.bias.size() * sizeof(float));
-    return model;
+    model_ = start_;
+    for (std::size_t i = 0; i < model_.weight.size(); ++i) model_.weight[i] += change[i];
+    std::memcpy(model_.bias.data(), bias_.const_data_ptr<float>(), model_.bias.size() * sizeof(float));
+    Objective objective = ComputeObjective(model_, data_, options_.class_weights);
+    double squares = 0;
+    for (std::size_t i = 0; i < model_.weight.size(); ++i) {
+      const double value = change[i];
+      squares += value * value;
+      objective.weight_gradient[i] += options_.l2 * value;
+    }
+    loss_ = objective.loss + options_.l2 / 2 * squares;
+    accuracy_ = objective.accuracy;
+    SetGradient(change_, objective.weight_gradient);
+    SetGradient(bias_, objective.bias_gradient);
   }
 
-  [[nodiscard]] double Penalty() const {
-    return l2_ / 2 * change_.detach().to(at::kDouble).square().sum().item<double>();
+  /// Compute came before it, and holds for the new parameters after it.
+  void Step() {
+    bool computed = true;  // L-BFGS asks first for where it stands
+    optimizer_.step([this, &computed] {
+      if (!std::exchange(computed, false)) Compute();
+      return at::scalar_tensor(loss_, at::kDouble);
+    });
+    Compute();
+  }
+
+  [[nodiscard]] double loss() const { return loss_; }
+  [[nodiscard]] double accuracy() const { return accuracy_; }
+  [[nodiscard]] const LinearTextModel& model() const { return model_; }
+
+  Status Save(const TrainResult& so_far) {
+    return SaveCheckpoint(options_.checkpoint.file,
+                          {options_.checkpoint.fingerprint, so_far, change_.detach(), bias_.detach()},
+                          optimizer_);
+  }
+  Status Load(TrainResult& so_far) {
+    Checkpoint checkpoint{options_.checkpoint.fingerprint, {}, {}, {}};
+    if (Status status = LoadCheckpoint(options_.checkpoint.file, checkpoint, optimizer_); !status.ok())
+      return status;
+    const torch::NoGradGuard no_gradient;
+    change_.copy_(checkpoint.change);
+    bias_.copy_(checkpoint.bias);
+    so_far = std::move(checkpoint.result);
+    return {};
   }
 
  private:
-  [[nodiscard]] std::vector<std::int64_t> Shape() const {
-    return {static_cast<std::int64_t>(start_.terms()), static_cast<std::int64_t>(start_.classes)};
+  [[nodiscard]] std::int64_t Classes() const { return static_cast<std::int64_t>(start_.classes); }
+
+  static void SetGradient(at::Tensor& parameter, const std::vector<double>& gradient) {
+    if (!parameter.grad().defined()) parameter.mutable_grad() = at::zeros_like(parameter);
+    auto* values = parameter.mutable_grad().mutable_data_ptr<float>();
+    std::transform(gradient.begin(), gradient.end(), values, [](double v) { return static_cast<float>(v); });
   }
 
+  const BagChunks& data_;
   const LinearTextModel& start_;
-  const double l2_;
-  const TorchBags bags_;
-  const at::Tensor labels_;
-  const at::Tensor start_logits_;
+  const TrainOptions& options_;
   at::Tensor change_;
   at::Tensor bias_;
   torch::optim::LBFGS optimizer_;
+  LinearTextModel model_;
+  double loss_ = 0;
+  double accuracy_ = 0;
 };
 
 bool Better(const Iteration& a, const Iteration& b) {
@@ -99,40 +117,68 @@ bool Better(const Iteration& a, const Iteration& b) {
          (a.validation_accuracy == b.validation_accuracy && a.loss < b.loss);
 }
 
+Status Diverged(const Iteration& now, const TrainOptions& options) {
+  const auto& checkpoint = options.checkpoint;
+  std::error_code error;
+  const bool kept = !checkpoint.file.empty() && std::filesystem::exists(checkpoint.file, error);
+  return {Code::kPredictionFailed,
+          fmt::format(
+              "the loss is {} in iteration {}: training diverged and nothing was packed; try a larger --l2 "
+              "(now {}) or --smoothing, or fewer --epochs{}",
+              now.loss, now.number, options.l2,
+              kept ? fmt::format("; the checkpoint {} is from before that", checkpoint.file.string())
+                   : std::string())};
+}
+
+/// Adds what the fit has come to; true when the loss did not change any more.
+bool Record(const Fit& fit, TrainResult& result, const Iteration& now) {
+  const bool unchanged = now.number > 0 && std::fabs(result.history.back().loss - now.loss) < kNoChange;
+  result.history.push_back(now);
+  if (now.number == 0 || Better(now, result.history[static_cast<std::size_t>(result.best_iteration)])) {
+    result.best_iteration = now.number;
+    result.model = fit.model();
+  }
+  return unchanged;
+}
+
 }  // namespace
 
-Result<TrainResult> Train(const LabelledBags& training, const LabelledBags& validation,
+Result<TrainResult> Train(const BagChunks& training, const BagChunks& validation,
                           const LinearTextModel& start, const TrainOptions& options,
                           const std::function<bool()>& stop,
                           const std::function<void(const Iteration&)>& progress) try {
   at::set_num_threads(options.threads > 0
                           ? options.threads
                           : static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U)));
-  Fit fit(training, start, options.l2);
+  const CheckpointOptions& checkpoint = options.checkpoint;
+  Fit fit(training, start, options);
   TrainResult result;
-  for (int number = 0; number <= options.max_iterations; ++number) {
+  std::error_code error;
+  if (checkpoint.resume && std::filesystem::exists(checkpoint.file, error)) {
+    if (Status status = fit.Load(result); !status.ok()) return status;
+  }
+  fit.Compute();
+  for (int number = result.resumed_from + 1; number <= options.max_iterations; ++number) {
     if (number > 0 && stop()) {
       result.stopped_early = true;
       break;
     }
     if (number > 0) fit.Step();
-    LinearTextModel model = fit.Model();
-    const Evaluation fitted = Evaluate(model, training);
-    const Iteration now{number, fitted.log_loss + fit.Penalty(), fitted.accuracy,
-                        Evaluate(model, validation).accuracy};
-    if (!std::isfinite(now.loss)) {
-      return InvalidArgument(
-          fmt::format("the loss is {} in iteration {}: training diverged; try a larger --l2 or --smoothing",
-                      now.loss, number));
-    }
-    const bool unchanged = number > 0 && std::fabs(result.history.back().loss - now.loss) < kNoChange;
-    result.history.push_back(now);
-    if (number == 0 || Better(now, result.history[static_cast<std::size_t>(result.best_iteration)])) {
-      result.best_iteration = number;
-      result.model = std::move(model);
-    }
+    const Iteration now{number, fit.loss(), fit.accuracy(), Evaluate(fit.model(), validation).accuracy};
+    if (!std::isfinite(now.loss)) return Diverged(now, options);
+    const bool unchanged = Record(fit, result, now);
     progress(now);
     if (unchanged) break;
+    if (options.patience > 0 && number - result.best_iteration >= options.patience) {
+      result.out_of_patience = true;
+      break;
+    }
+    if (!checkpoint.file.empty() && number > 0 && number % checkpoint.every == 0) {
+      if (Status status = fit.Save(result); !status.ok()) return status;
+    }
+  }
+  if (result.stopped_early && !checkpoint.file.empty()) {
+    if (Status status = fit.Save(result); !status.ok()) return status;
   }
   return result;
 } catch (const c10::Error& error) {

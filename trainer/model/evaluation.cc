@@ -32,21 +32,23 @@ void ScoreClasses(Evaluation& evaluation) {
 
 }  // namespace
 
-Evaluation Evaluate(const LinearTextModel& model, const LabelledBags& data) {
-  std::vector<double> probabilities = Logits(model, data.bags);
-  Softmax(probabilities, model.classes);
+Evaluation Evaluate(const LinearTextModel& model, const BagChunks& data) {
   Evaluation evaluation;
-  evaluation.rows = data.labels.size();
+  evaluation.rows = data.rows();
   evaluation.confusion.assign(model.classes, std::vector<std::size_t>(model.classes));
   std::size_t right = 0;
-  for (std::size_t text = 0; text < data.labels.size(); ++text) {
-    const double* const row = probabilities.data() + text * model.classes;
-    const auto label = static_cast<std::size_t>(data.labels[text]);
-    const auto best = static_cast<std::size_t>(std::max_element(row, row + model.classes) - row);
-    ++evaluation.confusion[label][best];
-    right += best == label ? 1 : 0;
-    evaluation.log_loss -= std::log(std::max(row[label], 1e-300)) / static_cast<double>(evaluation.rows);
-  }
+  data.ForEach([&](const LabelledBags& chunk) {
+    std::vector<double> probabilities = Logits(model, chunk.bags);
+    Softmax(probabilities, model.classes);
+    for (std::size_t text = 0; text < chunk.labels.size(); ++text) {
+      const double* const row = probabilities.data() + text * model.classes;
+      const auto label = static_cast<std::size_t>(chunk.labels[text]);
+      const auto best = static_cast<std::size_t>(std::max_element(row, row + model.classes) - row);
+      ++evaluation.confusion[label][best];
+      right += best == label ? 1 : 0;
+      evaluation.log_loss -= std::log(std::max(row[label], 1e-300)) / static_cast<double>(evaluation.rows);
+    }
+  });
   evaluation.accuracy = Share(right, evaluation.rows);
   ScoreClasses(evaluation);
   return evaluation;

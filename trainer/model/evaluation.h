@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "trainer/data/features.h"
+#include "trainer/data/bag_chunks.h"
 #include "trainer/model/linear_text_model.h"
 
 namespace serve::trainer {
@@ -29,7 +29,7 @@ struct Evaluation {
 };
 
 /// `data` must not be empty.
-Evaluation Evaluate(const LinearTextModel& model, const LabelledBags& data);
+Evaluation Evaluate(const LinearTextModel& model, const BagChunks& data);
 
 /// The scores of each class, the confusion matrix, the accuracy: lines for people.
 std::string EvaluationText(const Evaluation& evaluation, const std::vector<std::string>& labels);

@@ -6,16 +6,18 @@
 
 namespace serve::trainer {
 
-LinearTextModel ComplementNaiveBayes(const LabelledBags& data, std::size_t terms, std::size_t classes,
-                                     double smoothing) {
+LinearTextModel ComplementNaiveBayes(const BagChunks& data, std::size_t terms, std::size_t classes,
+                                     double smoothing, const std::vector<double>& class_weights) {
   std::vector<double> counts(terms * classes);
-  const TextBags& bags = data.bags;
-  for (std::size_t text = 0; text < bags.texts(); ++text) {
-    for (std::size_t i = bags.Begin(text); i < bags.End(text); ++i) {
-      counts[static_cast<std::size_t>(bags.ids[i]) * classes + static_cast<std::size_t>(data.labels[text])] +=
-          bags.weights[i];
+  data.ForEach([&](const LabelledBags& chunk) {
+    const TextBags& bags = chunk.bags;
+    for (std::size_t text = 0; text < bags.texts(); ++text) {
+      const auto label = static_cast<std::size_t>(chunk.labels[text]);
+      const double weight = class_weights.empty() ? 1 : class_weights[label];
+      for (std::size_t i = bags.Begin(text); i < bags.End(text); ++i)
+        counts[static_cast<std::size_t>(bags.ids[i]) * classes + label] += weight * bags.weights[i];
     }
-  }
+  });
   std::vector<double> sums(classes);
   for (std::size_t t = 0; t < terms; ++t) {
     double* const row = counts.data() + t * classes;

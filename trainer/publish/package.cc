@@ -47,27 +47,43 @@ WorkFolder::~WorkFolder() {
 
 Result<CreatedArchive> PackModel(const Package& package, const Vocabulary& vocabulary, const WorkFolder& work,
                                  const fs::path& out, bool force) {
-  Json names = Json::object();
-  for (std::size_t i = 0; i < package.labels.size(); ++i) names[std::to_string(i)] = package.labels[i];
-  const std::pair<fs::path, std::string> files[] = {
-      {work.path() / kVocabularyFile, vocabulary.FileText()},
-      {work.path() / kLabelsFile, Text(names)},
-      {work.path() / "metrics.json", Text(package.metrics)},
-      {work.path() / "example_input.json", Text({{"text", package.example_text}})},
-  };
-  CreateOptions options;
-  for (const auto& [path, content] : files) {
-    if (Status written = WriteFile(path, content); !written.ok()) return written;
-    if (path.filename() != "example_input.json") options.extra_files.push_back(path);
-  }
-  options.model_name = package.name;
-  options.version = package.version;
-  options.serialized_file = package.module;
-  options.handler = "text_classifier";
+  Parts parts;
+  parts.name = package.name;
+  parts.version = package.version;
+  parts.module = package.module;
+  parts.handler = "text_classifier";
   // The inputs stay undeclared: their rows are ragged, which `[rows, ...]` cannot say.
-  options.outputs = {{"probabilities", DType::kFloat32, {static_cast<std::int64_t>(package.labels.size())}}};
-  options.example_input = work.path() / "example_input.json";
-  options.lineage = package.lineage;
+  parts.outputs = {{"probabilities", DType::kFloat32, {static_cast<std::int64_t>(package.labels.size())}}};
+  parts.labels = package.labels;
+  parts.example = {"example_input.json", Text({{"text", package.example_text}})};
+  parts.extra_files = {{std::string(kVocabularyFile), vocabulary.FileText()}};
+  parts.metrics = package.metrics;
+  parts.lineage = package.lineage;
+  return PackParts(parts, work, out, force);
+}
+
+Result<CreatedArchive> PackParts(const Parts& parts, const WorkFolder& work, const fs::path& out,
+                                 bool force) {
+  Json names = Json::object();
+  for (std::size_t i = 0; i < parts.labels.size(); ++i) names[std::to_string(i)] = parts.labels[i];
+  std::vector<std::pair<std::string, std::string>> files = parts.extra_files;
+  files.emplace_back(kLabelsFile, Text(names));
+  files.emplace_back("metrics.json", Text(parts.metrics));
+  CreateOptions options;
+  for (const auto& [name, content] : files) {
+    if (Status written = WriteFile(work.path() / name, content); !written.ok()) return written;
+    options.extra_files.push_back(work.path() / name);
+  }
+  options.example_input = work.path() / parts.example.first;
+  if (Status written = WriteFile(options.example_input, parts.example.second); !written.ok()) return written;
+  options.model_name = parts.name;
+  options.version = parts.version;
+  options.serialized_file = parts.module;
+  options.handler = parts.handler;
+  options.handler_options = parts.handler_options;
+  options.inputs = parts.inputs;
+  options.outputs = parts.outputs;
+  options.lineage = parts.lineage;
   AddBaseline(options.lineage);
   options.export_path = out;
   options.force = force;

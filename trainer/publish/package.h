@@ -1,7 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -23,6 +26,22 @@ struct Package {
   nlohmann::ordered_json lineage;
 };
 
+/// What becomes an archive of any kind.
+struct Parts {
+  std::string name;
+  std::string version;
+  std::filesystem::path module;  // its TorchScript file, named model.pt
+  std::string handler;
+  std::map<std::string, std::string, std::less<>> handler_options{};
+  std::vector<TensorSpec> inputs{};
+  std::vector<TensorSpec> outputs{};
+  std::vector<std::string> labels{};
+  std::pair<std::string, std::string> example{};                   // name of the file and its content
+  std::vector<std::pair<std::string, std::string>> extra_files{};  // the same, beside labels and metrics
+  nlohmann::ordered_json metrics{};
+  nlohmann::ordered_json lineage{};
+};
+
 /// A folder of its own for the files that go into an archive; gone with the object.
 class WorkFolder {
  public:
@@ -42,5 +61,11 @@ class WorkFolder {
 /// kInternal when a file cannot be written.
 Result<CreatedArchive> PackModel(const Package& package, const Vocabulary& vocabulary, const WorkFolder& work,
                                  const std::filesystem::path& out, bool force);
+
+/// Writes extra files, index_to_name.json, metrics.json and the example into `work` and packs them with the
+/// module as
+/// `<out>/<name>.mar`. Errors: as PackModel.
+Result<CreatedArchive> PackParts(const Parts& parts, const WorkFolder& work, const std::filesystem::path& out,
+                                 bool force);
 
 }  // namespace serve::trainer

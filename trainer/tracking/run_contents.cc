@@ -50,7 +50,8 @@ const char* StepName(const Json& entry) {
 }
 
 void AddDataset(const Json& source, const char* context, RunRecord& record) {
-  const std::string file = TextOf(Member(source, "file"));
+  // A file of rows, or one set of a folder.
+  const std::string file = TextOf(Member(source, Member(source, "file").is_null() ? "set" : "file"));
   const std::string sha256 = TextOf(Member(source, "sha256"));
   if (file.empty() || sha256.empty()) return;
   record.datasets.push_back({file, sha256.substr(0, 32), "local", Json({{"uri", file}}).dump(), "",

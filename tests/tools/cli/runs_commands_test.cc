@@ -174,8 +174,8 @@ TEST(RetrainTest, TheCommandLineFollowsFromTheLineage) {
     "hyper_parameters":{"features":"words","terms":12,"l2":0.0003,"max_iterations":20,"class_weights":[1.5,2],"max_terms":null}})");
   const auto arguments = RetrainArguments(lineage, {"A", "B"}, "d.csv", "");
   ASSERT_TRUE(arguments);
-  EXPECT_THAT(*arguments, ElementsAre("news", "--data", "d.csv", "--split", "0.25", "--seed", "7", "--labels",
-                                      "A,B", "--l2", "0.0003", "--epochs", "20", "--class-weights", "1.5,2"));
+  EXPECT_THAT(*arguments, ElementsAre("news", "--data=d.csv", "--split=0.25", "--seed=7", "--labels=A,B",
+                                      "--l2=0.0003", "--epochs=20", "--class-weights=1.5,2"));
   EXPECT_FALSE(RetrainArguments(Json::parse(R"({"program":"other"})"), {}, "d", ""));
   EXPECT_FALSE(RetrainArguments(lineage, {"a,b"}, "d", ""));
 }

@@ -1,0 +1,130 @@
+#include "trainer/data/bag_chunks.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace serve::trainer {
+namespace {
+
+constexpr std::size_t kChunkTerms = std::size_t{1} << 18;  // 3 MiB
+
+template <class T>
+std::size_t Bytes(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
+
+std::size_t Bytes(const LabelledBags& chunk) {
+  return Bytes(chunk.bags.ids) + Bytes(chunk.bags.offsets) + Bytes(chunk.bags.weights) + Bytes(chunk.labels);
+}
+
+bool WriteAll(int descriptor, const void* data, std::size_t size) {
+  const auto* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = write(descriptor, at, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    at += written;
+    size -= static_cast<std::size_t>(written);
+  }
+  return true;
+}
+
+template <class T>
+void ReadValues(const char*& at, std::size_t count, std::vector<T>& values) {
+  values.resize(count);
+  if (count > 0) std::memcpy(values.data(), at, count * sizeof(T));
+  at += count * sizeof(T);
+}
+
+/// A file that is gone when it is closed; -1 and errno when there can be none.
+int OpenNameless() {
+  std::error_code error;
+  std::string path = (std::filesystem::temp_directory_path(error) / "flambeau-train-rows-XXXXXX").string();
+  if (error) {
+    errno = error.value();
+    return -1;
+  }
+  const int descriptor = mkostemp(path.data(), 0);
+  if (descriptor >= 0) unlink(path.c_str());
+  return descriptor;
+}
+
+}  // namespace
+
+BagChunks::BagChunks(LabelledBags bags) : memory_(Bytes(bags)), rows_(bags.labels.size()) {
+  chunks_.push_back(std::move(bags));
+}
+
+BagChunks::~BagChunks() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+Status BagChunks::Append(std::string_view text, std::int64_t label, const Vocabulary& vocabulary) {
+  AppendText(text, vocabulary, open_.bags);
+  open_.labels.push_back(label);
+  ++rows_;
+  return open_.bags.ids.size() < kChunkTerms ? Status{} : CloseChunk();
+}
+
+Status BagChunks::CloseChunk() {
+  if (open_.labels.empty()) return {};
+  LabelledBags chunk = std::exchange(open_, {});
+  // Once there is a file, all goes there: the order must stay.
+  if (descriptor_ >= 0 || used_ + Bytes(chunk) > memory_) return Spill(chunk);
+  used_ += Bytes(chunk);
+  chunks_.push_back(std::move(chunk));
+  return {};
+}
+
+Status BagChunks::Spill(const LabelledBags& chunk) {
+  if (descriptor_ < 0) descriptor_ = OpenNameless();
+  const TextBags& bags = chunk.bags;
+  if (descriptor_ < 0 || !WriteAll(descriptor_, bags.ids.data(), Bytes(bags.ids)) ||
+      !WriteAll(descriptor_, bags.offsets.data(), Bytes(bags.offsets)) ||
+      !WriteAll(descriptor_, chunk.labels.data(), Bytes(chunk.labels)) ||
+      !WriteAll(descriptor_, bags.weights.data(), Bytes(bags.weights))) {
+    return Internal(fmt::format(
+        "cannot keep the rows in a temporary file: {}; name a folder with room in TMPDIR, or raise --memory",
+        std::strerror(errno)));
+  }
+  parts_.push_back({file_bytes_, bags.ids.size(), chunk.labels.size()});
+  file_bytes_ += Bytes(chunk);
+  return {};
+}
+
+Status BagChunks::Finish() {
+  Status status = CloseChunk();
+  if (descriptor_ < 0) return status;
+  if (status.ok()) {
+    Result<MappedFile> mapped = MappedFile::Of(descriptor_);
+    if (mapped) {
+      file_ = *std::move(mapped);
+    } else {
+      status = Internal(fmt::format("cannot read the rows again: {}", mapped.error().message));
+    }
+  }
+  close(std::exchange(descriptor_, -1));
+  return status;
+}
+
+void BagChunks::ForEach(const std::function<void(const LabelledBags&)>& visit) const {
+  for (const LabelledBags& chunk : chunks_) visit(chunk);
+  LabelledBags chunk;
+  for (const FilePart& part : parts_) {
+    const char* at = file_.content().data() + part.offset;
+    ReadValues(at, part.ids, chunk.bags.ids);
+    ReadValues(at, part.texts, chunk.bags.offsets);
+    ReadValues(at, part.texts, chunk.labels);
+    ReadValues(at, part.ids, chunk.bags.weights);
+    visit(chunk);
+  }
+}
+
+}  // namespace serve::trainer
