@@ -7,6 +7,7 @@
 
 #include "serve/api/describe.h"
 #include "serve/api/page.h"
+#include "serve/api/traffic_state.h"
 #include "serve/base/log.h"
 
 namespace serve {
@@ -70,6 +71,8 @@ Result<ManagementReply> ManagementApi::Describe(const std::string& model, const 
                                 model)};
     }
     reply.body.push_back(DescribeVersion(*handle, text == entry->default_version, customized && !all));
+    if (ordered_json traffic = VersionTrafficJson(*entry, *handle); !traffic.is_null())
+      reply.body.back()["traffic"] = std::move(traffic);
   }
   if (reply.body.empty()) {
     return Status{Code::kVersionNotFound,
@@ -114,7 +117,9 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
 }
 
 Result<ManagementReply> ManagementApi::SetDefault(const std::string& model, const std::string& version) {
-  if (Status status = models_.SetDefault(model, version); !status.ok()) return status;
+  Status status =
+      models_.Promote(model, version, fmt::format("version {} was made the default one", version));
+  if (!status.ok()) return status;
   WriteSnapshot("snapshot");
   return Reply(Outcome::kDone, fmt::format("Default version successfully updated for model \"{}\" to \"{}\"",
                                            model, version));

@@ -103,6 +103,8 @@ class ManagementApi {
   std::vector<Status> LoadAtStart(const StartPlan& plan);
   /// What is registered besides models, after a change: a snapshot notes it.
   void NoteWorkflows(std::vector<SnapshotWorkflow> workflows);
+  /// The traffic of a model was changed: a snapshot notes it.
+  void NoteTraffic() { WriteSnapshot("snapshot"); }
   /// The snapshot of the end; changes after it are not noted any more.
   void StopSnapshots();
 

@@ -59,10 +59,11 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
               {.budget = options_.tuning_budget,
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus}),
-      inference_api_(models_),
+      inference_api_(models_, options_.management_api.traffic),
       management_api_(models_, loader_, options_.management_api),
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),
+      traffic_api_(models_, management_api_, options_.management_api.traffic),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -95,6 +96,8 @@ Status Server::Start() {
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
     autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
+  traffic_rules_ = std::make_unique<Periodic>(options_.management_api.traffic.rule_interval,
+                                              [this] { traffic_api_.JudgeRules(SteadyClock::now()); });
   if (tokens_) {
     if (Status status = tokens_->Publish(); !status.ok()) return status;
   }
@@ -167,6 +170,7 @@ std::vector<Server::Api> Server::Apis() {
   if (options_.management_listener) {
     Router management = ManagementRouter(management_api_, inference_api_, management_pool_);
     management.Add(WorkflowManagementRouter(workflow_api_, management_pool_));
+    management.Add(TrafficRouter(traffic_api_, management_pool_));
     apis.push_back({options_.management, "--management-address", "Management", "Flambeau management API",
                     asked.management, std::move(management), management_});
     if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kManagement));
@@ -255,12 +259,14 @@ bool Server::Stop() {
   const TimePoint deadline = SteadyClock::now() + options_.grace;
   models_.SetDraining();
   autoscaler_.reset();
+  traffic_rules_.reset();
   loader_.StopTuning();
   bool complete = true;
   for (const auto& listener : listeners_) listener->StopAccepting();
   for (const auto& listener : listeners_) {
     if (!listener->Drain(deadline)) complete = false;
   }
+  inference_api_.StopShadow();
   metric_job_.reset();  // while the models' counters are there
   management_api_.StopSnapshots();
   models_.DrainAll(deadline);

@@ -11,8 +11,10 @@
 
 #include "serve/api/inference_api.h"
 #include "serve/api/management_api.h"
+#include "serve/api/traffic_api.h"
 #include "serve/api/workflow_api.h"
 #include "serve/app/options.h"
+#include "serve/base/periodic.h"
 #include "serve/base/status.h"
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
@@ -94,9 +96,11 @@ class Server {
   InferenceApi inference_api_;
   ManagementApi management_api_;
   WorkflowApi workflow_api_;
+  TrafficApi traffic_api_;
   boost::asio::thread_pool management_pool_;
   IoThreads io_threads_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unique_ptr<Periodic> traffic_rules_;  // judges them
   // Who serves what; several may be the same, null: nobody.
   Listener* inference_ = nullptr;
   Listener* management_ = nullptr;
