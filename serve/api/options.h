@@ -10,10 +10,10 @@ namespace serve {
 
 /// How requests are divided between the versions of a model.
 struct TrafficOptions {
-  std::string sticky_header = "X-Flambeau-Sticky";  // of a plan that names none; empty: none
-  std::size_t shadow_backlog = 256;                 // copies that wait or run; more are dropped
-  std::uint64_t shadow_max_body_bytes = 1U << 20;   // a larger body is not copied
-  std::chrono::milliseconds rule_interval{1000};    // between two looks at the counters
+  std::string sticky_header = "X-Sticky-Key";      // of a plan that names none; empty: none
+  std::size_t shadow_backlog = 256;                // copies that wait or run; more are dropped
+  std::uint64_t shadow_max_body_bytes = 1U << 20;  // a larger body is not copied
+  std::chrono::milliseconds rule_interval{1000};   // between two looks at the counters
 };
 
 struct ManagementOptions {
@@ -27,10 +27,9 @@ struct ManagementOptions {
   std::chrono::milliseconds unregister_timeout{120'000};  // how long a running request holds up a removal
   bool allow_model_api = true;                            // register and unregister
   int default_workers = 0;                                // for a register call that names no initial_workers
-  int cpus = 1;             // the CPU quota, from which intra-op threads are planned
-  VersionOptions defaults;  // queue size, timeouts, … of a version that says nothing
-  ModelConfigs models;      // the setting `models`: of single versions
-  TrafficOptions traffic;
+  int cpus = 1;                 // the CPU quota, from which intra-op threads are planned
+  VersionOptions defaults;      // queue size, timeouts, … of a version that says nothing
+  ModelConfigs models;          // the setting `models`: of single versions
   std::string snapshot_folder;  // where the registered models are noted for the next start; empty: nowhere
 };
 

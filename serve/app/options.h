@@ -42,6 +42,7 @@ struct AppOptions {
   int management_threads = 2;  // they load models and wait for workers
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
+  TrafficOptions traffic;
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
   std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
   bool config_snapshots = true;  // note what is registered, and restore it at the next start

@@ -59,11 +59,11 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
               {.budget = options_.tuning_budget,
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus}),
-      inference_api_(models_, options_.management_api.traffic),
+      inference_api_(models_, options_.traffic),
       management_api_(models_, loader_, options_.management_api),
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),
-      traffic_api_(models_, management_api_, options_.management_api.traffic),
+      traffic_api_(models_, management_api_, options_.traffic),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -96,7 +96,7 @@ Status Server::Start() {
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
     autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
-  traffic_rules_ = std::make_unique<Periodic>(options_.management_api.traffic.rule_interval,
+  traffic_rules_ = std::make_unique<Periodic>(options_.traffic.rule_interval,
                                               [this] { traffic_api_.JudgeRules(SteadyClock::now()); });
   if (tokens_) {
     if (Status status = tokens_->Publish(); !status.ok()) return status;

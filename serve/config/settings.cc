@@ -352,26 +352,24 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Text({"model_snapshot", kModels, "",
                        "The JSON text of a snapshot: it alone decides what is loaded at start."},
                       "JSON", [](AppOptions& o, std::string_view text) { o.model_snapshot = text; }));
-  rows.push_back(Text(
-      {"traffic_sticky_header", kModels, "X-Flambeau-Sticky",
-       "Header whose value keeps a client on one version while requests are divided, unless "
-       "the plan of the model names another one. Empty: none."},
-      "NAME", [](AppOptions& o, std::string_view text) { o.management_api.traffic.sticky_header = text; }));
+  rows.push_back(Text({"traffic_sticky_header", kModels, "X-Sticky-Key",
+                       "Header whose value keeps a client on one version while requests are divided, unless "
+                       "the plan of the model names another one. Empty: none."},
+                      "NAME", [](AppOptions& o, std::string_view text) { o.traffic.sticky_header = text; }));
   rows.push_back(Number({"traffic_shadow_backlog", kModels, "256",
                          "Copies of requests for shadow versions that wait or run; more are dropped."},
                         "N", 1, 1'000'000, [](AppOptions& o, std::int64_t n) {
-                          o.management_api.traffic.shadow_backlog = static_cast<std::size_t>(n);
+                          o.traffic.shadow_backlog = static_cast<std::size_t>(n);
                         }));
   rows.push_back(Size({"traffic_shadow_max_body_size", kModels, "1m",
                        "A request with a larger body is not copied for a shadow version."},
                       0, 1LL << 40, [](AppOptions& o, std::int64_t n) {
-                        o.management_api.traffic.shadow_max_body_bytes = static_cast<std::uint64_t>(n);
+                        o.traffic.shadow_max_body_bytes = static_cast<std::uint64_t>(n);
                       }));
   rows.push_back(Number({"traffic_rule_interval", kModels, "1000",
                          "How often the rules that promote versions look at the counters."},
-                        "MS", 10, 3'600'000, [](AppOptions& o, std::int64_t n) {
-                          o.management_api.traffic.rule_interval = milliseconds(n);
-                        }));
+                        "MS", 10, 3'600'000,
+                        [](AppOptions& o, std::int64_t n) { o.traffic.rule_interval = milliseconds(n); }));
   rows.push_back(Expressions({"allowed_urls", kModels, "",
                               "Where archives may be fetched from: regular expressions of whole URLs (http, "
                               "https, file) with commas "

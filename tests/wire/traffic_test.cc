@@ -142,10 +142,10 @@ TEST_F(TrafficTest, AStickyClientStays) {
   EXPECT_EQ(Traffic("PATCH", "sticky", R"({"weights": {"2.0": 50}})").status, 200);
   std::vector<std::string> first;
   for (int client = 0; client < 40; ++client)
-    first.push_back(Ask("/predictions/sticky", {{"X-Flambeau-Sticky", std::to_string(client)}}));
+    first.push_back(Ask("/predictions/sticky", {{"X-Sticky-Key", std::to_string(client)}}));
   EXPECT_THAT(first, testing::AllOf(testing::Contains("[2.0]"), testing::Contains("[3.0]")));
   for (int client = 0; client < 40; ++client) {
-    const Headers headers = {{"x-flambeau-sticky", std::to_string(client)}};
+    const Headers headers = {{"x-sticky-key", std::to_string(client)}};
     EXPECT_EQ(Ask("/predictions/sticky", headers), first[static_cast<std::size_t>(client)]);
     EXPECT_EQ(Ask("/v1/models/sticky:predict", headers), Ask("/v1/models/sticky:predict", headers));
   }

@@ -57,7 +57,7 @@ TEST_F(TrafficApiTest, APlanIsShownWithWhatCameOfIt) {
   const json shown =
       Call(api_.Replace("m", json::parse(R"({"weights": {"2.0": 10}, "shadow": {"version": "2.0"}})")));
   EXPECT_EQ(shown["weights"], json::parse(R"({"1.0": 90, "2.0": 10})"));
-  EXPECT_EQ(shown["sticky_header"], "X-Flambeau-Sticky");
+  EXPECT_EQ(shown["sticky_header"], "X-Sticky-Key");
   EXPECT_EQ(shown["why"], "shadow, weights replaced by a call");
   EXPECT_EQ(shown["versions"][1]["percent"], 10.0);
   EXPECT_EQ(shown["shadow"]["results"]["dropped"], 0);
