@@ -37,7 +37,7 @@ Status ManagementApi::RefuseModelApi(std::string_view what) const {
 }
 
 Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) {
-  if (request.workflow.empty()) {  // else it was asked for the whole
+  if (request.workflow.empty() && !request.by_server) {  // else it was asked for the whole
     if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
   }
   const Result<Registered> done = RegisterWith(request, {.workers = options_.default_workers});
@@ -134,8 +134,9 @@ bool ManagementApi::IsSource(const std::string& file) const {
   return false;
 }
 
-Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version) {
-  if (Status status = RefuseModelApi("Unregistering"); !status.ok()) return status;
+Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version,
+                                                  bool by_server) {
+  if (Status status = by_server ? Status() : RefuseModelApi("Unregistering"); !status.ok()) return status;
   VersionInfo removed;
   {
     const Result<ModelHandle> found = models_.Find(model, version);

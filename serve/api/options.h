@@ -16,6 +16,15 @@ struct TrafficOptions {
   std::chrono::milliseconds rule_interval{1000};   // between two looks at the counters
 };
 
+/// Models whose version follows an alias of a registry.
+struct FollowOptions {
+  std::string models;                          // `models:/NAME@ALIAS` with commas between them; empty: none
+  std::chrono::milliseconds interval{10'000};  // between two looks at the aliases
+  int canary_percent = 0;   // what a new version gets until the rule decides; 0: all at once
+  int promote_after = 500;  // requests, of that rule
+  int workers = 1;          // of the first version
+};
+
 struct ManagementOptions {
   std::string model_store;              // folder; empty: nothing can be registered
   std::string workflow_store;           // folder of workflow archives; empty: model_store

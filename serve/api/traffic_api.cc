@@ -49,6 +49,7 @@ Result<ManagementReply> TrafficApi::Describe(const std::string& model) {
     reply.body["why"] = entry->traffic.why;
     reply.body["since"] = UtcText(entry->traffic.since);
   }
+  if (!entry->follow.empty()) reply.body["follow"] = entry->follow;
   reply.body["versions"] = VersionsJson(*entry);
   if (entry->traffic.plan && entry->traffic.plan->shadow) {
     if (const ModelHandle handle = VersionOf(*entry, entry->traffic.plan->shadow->version))

@@ -65,7 +65,7 @@ ordered_json ShadowJson(const ModelMetrics& metrics) {
 
 ordered_json VersionTrafficJson(const ServedModels::Entry& entry, const ModelVersion& version) {
   const TrafficState& state = entry.traffic;
-  if (!state.plan && state.why.empty()) return nullptr;
+  if (!state.plan && state.why.empty() && entry.follow.empty()) return nullptr;
   const std::string& text = version.info().version;
   ordered_json json = {{"percent", static_cast<double>(version.metrics().traffic_points.Value()) / 100}};
   if (state.plan) {
@@ -76,6 +76,7 @@ ordered_json VersionTrafficJson(const ServedModels::Entry& entry, const ModelVer
       json["shadow"] = ShadowJson(version.metrics());
   }
   if (!state.why.empty()) json["why"] = state.why;
+  if (!entry.follow.empty()) json["follow"] = entry.follow;
   return json;
 }
 

@@ -43,6 +43,7 @@ struct AppOptions {
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
   TrafficOptions traffic;
+  FollowOptions follow;
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
   std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
   bool config_snapshots = true;  // note what is registered, and restore it at the next start

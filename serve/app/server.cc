@@ -51,7 +51,8 @@ fs::path TuningFolder(const AppOptions& options) {
 
 }  // namespace
 
-Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories)
+Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
+               std::unique_ptr<ModelRegistry> registry)
     : options_(Plan(std::move(options))),
       unpack_folder_(MakeUnpackFolder(options_.management_api.unpack_folder)),
       metrics_(options_.torchserve_metric_names),
@@ -64,6 +65,7 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),
       traffic_api_(models_, management_api_, options_.traffic),
+      registry_(std::move(registry)),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -93,6 +95,7 @@ Status Server::Start() {
   if (Status status = OpenTls(); !status.ok()) return status;
   if (Status status = OpenMetrics(); !status.ok()) return status;
   if (Status status = OpenTokens(); !status.ok()) return status;
+  if (Status status = OpenFollower(); !status.ok()) return status;
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
     autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
@@ -110,7 +113,21 @@ void Server::LoadModels() {
   };
   management_api_.LoadAtStart(
       {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
+  if (follower_) {
+    follower_->Look();  // what it finds is there from the start
+    following_ = std::make_unique<Periodic>(options_.follow.interval, [this] { follower_->Look(); });
+  }
   models_.SetStarting(false);
+}
+
+Status Server::OpenFollower() {
+  Result<std::vector<Followed>> followed = ParseFollowed(options_.follow.models);
+  if (!followed) return followed.error();
+  if (followed->empty()) return {};
+  if (!registry_) return InvalidArgument("follow: this program was built without a model registry");
+  follower_ =
+      std::make_unique<Follower>(models_, management_api_, *registry_, options_.follow, std::move(*followed));
+  return {};
 }
 
 Status Server::OpenMetrics() {
@@ -260,6 +277,7 @@ bool Server::Stop() {
   models_.SetDraining();
   autoscaler_.reset();
   traffic_rules_.reset();
+  if (follower_) follower_->Stop();
   loader_.StopTuning();
   bool complete = true;
   for (const auto& listener : listeners_) listener->StopAccepting();

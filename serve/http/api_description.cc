@@ -89,6 +89,7 @@ ordered_json Schemas() {
                                        {"shadow", Type("object")},
                                        {"rule", Type("object")},
                                        {"why", text},
+                                       {"follow", text},
                                        {"since", text},
                                        {"versions", ArrayOf(Type("object"))},
                                        {"history", ArrayOf(Type("object"))}},

@@ -194,7 +194,8 @@ std::vector<ServedModels::Entry> ServedModels::List() const {
   std::vector<Entry> entries;
   const std::shared_ptr<const Table> table = table_.Get();
   for (const auto& [name, model] : table->models) {
-    Entry& entry = entries.emplace_back(Entry{name, model.default_version, {}, model.State(), model.history});
+    Entry& entry = entries.emplace_back(
+        Entry{name, model.default_version, {}, model.State(), model.follow, model.history});
     for (const auto& [text, version] : model.versions) entry.versions.push_back(version);
   }
   return entries;

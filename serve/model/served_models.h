@@ -59,6 +59,9 @@ class ServedModels {
   /// Back to what was before the last change, but for a rule, which would act again. kConflict: there is
   /// none, or its versions are gone.
   Status Rollback(std::string_view model);
+  /// What the follower of the model's alias said last, for describe. Nothing happens when there is no such
+  /// model.
+  void NoteFollow(std::string_view model, std::string text);
   Status RestoreTraffic(std::string_view model, TrafficState state, std::vector<TrafficState> history);
 
   /// Takes the version (empty: the default one) out of the table and closes it: requests that were accepted
@@ -73,6 +76,7 @@ class ServedModels {
     std::string default_version;
     std::vector<ModelHandle> versions;  // ascending: 2.0 before 10.0
     TrafficState traffic;
+    std::string follow;                 // what NoteFollow said
     std::vector<TrafficState> history;  // what Rollback goes back to, the newest last
   };
   [[nodiscard]] std::vector<Entry> List() const;  // sorted by name

@@ -25,6 +25,7 @@ struct ServedModels::Table {
     std::string why;
     std::chrono::system_clock::time_point since{};
     std::vector<TrafficState> history;  // the newest last
+    std::string follow;                 // what the follower of its alias said last
 
     [[nodiscard]] TrafficState State() const { return {default_version, plan, why, since}; }
     /// The metrics of each version show what it gets.

@@ -96,7 +96,7 @@ Result<ServedModels::Chosen> ServedModels::Choose(std::string_view model, std::s
       (*handle)->metrics().chosen[static_cast<std::size_t>(TrafficChoice::kAlias)].Add();
     return Chosen{std::move(*handle), nullptr, 0};
   }
-  const auto& [default_version, versions, plan, why, since, history] = found->second;
+  const auto& [default_version, versions, plan, why, since, history, follow] = found->second;
   std::string_view wanted = default_version;
   TrafficChoice by = TrafficChoice::kDefault;
   if (!plan->shares.empty()) {
@@ -211,6 +211,16 @@ Status ServedModels::Rollback(std::string_view model) {
   LogInfo("traffic of model {}: {}; default version {}", model, entry.why, entry.default_version);
   table_.Publish(std::move(table));
   return {};
+}
+
+void ServedModels::NoteFollow(std::string_view model, std::string text) {
+  std::lock_guard lock(change_mutex_);
+  const std::shared_ptr<const Table> known = table_.Get();
+  const auto found = known->models.find(model);
+  if (found == known->models.end() || found->second.follow == text) return;
+  auto table = std::make_shared<Table>(*known);
+  table->models.find(model)->second.follow = std::move(text);
+  table_.Publish(std::move(table));
 }
 
 Status ServedModels::RestoreTraffic(std::string_view model, TrafficState state,

@@ -31,6 +31,7 @@ std::string Shown(const Json& traffic) {
   std::vector<std::vector<std::string>> lines = {{"model", Field(traffic, "model")}};
   if (!Field(traffic, "why").empty())
     lines.push_back({"last change", fmt::format("{} ({})", Field(traffic, "why"), Field(traffic, "since"))});
+  if (!Field(traffic, "follow").empty()) lines.push_back({"follows", Field(traffic, "follow")});
   if (traffic.contains("weights")) lines.push_back({"sticky header", Field(traffic, "sticky_header")});
   if (const auto shadow = traffic.find("shadow"); shadow != traffic.end() && shadow->is_object()) {
     const Json results = shadow->value("results", Json::object());
