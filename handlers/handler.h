@@ -69,6 +69,9 @@ class Handler {
   virtual Result<std::vector<Output>> Split(const std::vector<Tensor>& outputs,
                                             const std::vector<std::string>& names,
                                             const std::vector<const Sample*>& samples) const;
+  /// What a sequence of requests begins with (Sample::state of its requests, one after the other, never two
+  /// at once): Collate reads it, Split writes what the next request shall find. The default keeps nothing.
+  [[nodiscard]] virtual std::shared_ptr<SampleState> BeginSequence() const { return nullptr; }
   /// Whether answers take several runs of the model, as generated text does. Next is called after each run,
   /// and what is not finished goes back into the queue: it shares its next batch with whatever waits then.
   /// Such a model never runs on an I/O thread. Samples have one row.

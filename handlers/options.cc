@@ -85,6 +85,18 @@ void OptionReader::Read(std::string_view key, std::array<float, 3>& value) {
   value = numbers;
 }
 
+void OptionReader::Read(std::string_view key, std::vector<std::string>& value) {
+  const std::string* text = Find(key);
+  if (text == nullptr) return;
+  value.clear();
+  for (std::size_t at = 0; at <= text->size();) {
+    const std::size_t end = std::min(text->find(',', at), text->size());
+    value.push_back(text->substr(at, end - at));
+    if (value.back().empty()) Refuse(key, *text, "names with commas between them");
+    at = end + 1;
+  }
+}
+
 Status OptionReader::Finish(std::string_view handler) const {
   if (!status_.ok()) return status_;
   for (const auto& [key, value] : options_) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "serve/base/status.h"
 
@@ -27,6 +28,8 @@ class OptionReader {
   void Read(std::string_view key, bool& value);
   /// Three numbers with commas between them.
   void Read(std::string_view key, std::array<float, 3>& value);
+  /// Names with commas between them.
+  void Read(std::string_view key, std::vector<std::string>& value);
 
   /// kInvalidArgument names the option, its value and what is allowed. An option that `handler` does not know
   /// is a warning in the log: TorchServe's archives carry keys for handlers of their own.

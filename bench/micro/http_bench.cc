@@ -1,6 +1,7 @@
 #include <benchmark/benchmark.h>
 #include <string_view>
 
+#include "serve/base/random_id.h"
 #include "serve/http/head_parser.h"
 #include "serve/http/router.h"
 
@@ -68,7 +69,7 @@ void MakeRequestId(benchmark::State& state) {
   std::string out;
   for (auto _ : state) {
     out.clear();
-    AppendRequestId(out);
+    AppendRandomId(out);
     benchmark::DoNotOptimize(out.data());
   }
 }

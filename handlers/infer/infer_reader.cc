@@ -1,7 +1,10 @@
 #include "handlers/infer/infer_reader.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -52,14 +55,66 @@ bool Elements(const std::vector<std::int64_t>& shape, std::int64_t& elements) {
   return true;
 }
 
+/// Texts, each behind its length in four bytes.
+Status SetRawTexts(std::string_view bytes, std::int64_t wanted, const std::string& place,
+                   std::vector<std::string>& texts) {
+  while (!bytes.empty()) {
+    std::uint32_t length = 0;
+    if (bytes.size() >= sizeof length) std::memcpy(&length, bytes.data(), sizeof length);
+    if (bytes.size() < sizeof length || length > bytes.size() - sizeof length) {
+      return BadInput(fmt::format(
+          "{}: element {} of its bytes is cut off; each is a length of four bytes and as many bytes", place,
+          texts.size()));
+    }
+    texts.emplace_back(bytes.substr(sizeof length, length));
+    bytes.remove_prefix(sizeof length + length);
+  }
+  if (static_cast<std::int64_t>(texts.size()) == wanted) return {};
+  return BadInput(
+      fmt::format("{}: its bytes hold {} elements, the shape has {}", place, texts.size(), wanted));
+}
+
+/// Little-endian numbers. Their memory becomes the tensor's where it is aligned for them.
+Status SetRaw(const InferBytes& raw, const std::string& place, InferTensor& tensor) {
+  std::int64_t elements = 0;
+  if (!Elements(tensor.shape, elements)) {
+    return BadInput(fmt::format("{}: the shape {} has more elements than a request can hold", place,
+                                ShapeText(tensor.shape)));
+  }
+  if (!tensor.datatype) return SetRawTexts(raw.bytes, elements, place, tensor.texts);
+  const std::size_t unit = DTypeSize(*tensor.datatype);
+  const std::size_t wanted = static_cast<std::size_t>(elements) * unit;
+  if (raw.bytes.size() != wanted) {
+    return BadInput(fmt::format("{}: {} {} takes {} bytes, it has {}", place, DatatypeName(tensor.datatype),
+                                ShapeText(tensor.shape), wanted, raw.bytes.size()));
+  }
+  if (tensor.datatype == DType::kBool &&
+      std::any_of(raw.bytes.begin(), raw.bytes.end(), [](char c) { return c != 0 && c != 1; })) {
+    return BadInput(fmt::format("{}: a BOOL is the byte 0 or 1", place));
+  }
+  auto* start = raw.owner.get() + (raw.bytes.data() - reinterpret_cast<const char*>(raw.owner.get()));
+  if (wanted > 0 && reinterpret_cast<std::uintptr_t>(start) % unit == 0) {
+    tensor.numbers = {*tensor.datatype, tensor.shape, std::shared_ptr<std::byte>(raw.owner, start)};
+  } else {
+    tensor.numbers = Tensor::Empty(*tensor.datatype, tensor.shape);
+    if (wanted > 0) std::memcpy(tensor.numbers.data.get(), start, wanted);
+  }
+  return {};
+}
+
 class InferReader {
  public:
-  explicit InferReader(const JsonSource& source) : source_(source) {}
+  InferReader(const JsonSource& source, const InferBytes& raw) : source_(source), raw_(raw) {}
 
   Result<InferRequest> Read() {
     if (Status status = ReadRoot(); !status.ok()) return status;
     if (source_.Offset() != source_.text.size()) {
       return BadInput(fmt::format("invalid JSON at byte {}: text follows the value", source_.Offset()));
+    }
+    if (raw_used_ != raw_.bytes.size()) {
+      return BadInput(
+          fmt::format("the body has {} bytes behind its JSON, the inputs' binary_data_size make {}",
+                      raw_.bytes.size(), raw_used_));
     }
     return std::move(request_);
   }
@@ -87,11 +142,62 @@ class InferReader {
         status = ReadInputs(value);
       } else if (key == "outputs") {
         status = ReadOutputs(value);
+      } else if (key == "parameters") {
+        status = ReadParameters(value);
       }
       if (!status.ok()) return status;
     }
     if (!has_inputs) return BadInput(fmt::format("body: \"inputs\" is missing; send {}", kForm));
     return {};
+  }
+
+  /// Calls `read(key, value)` for each member; what it does not know it leaves unread.
+  template <class Function>
+  Status ReadMembers(sj::ondemand::value value, std::string_view place, const Function& read) {
+    sj::ondemand::object object;
+    if (value.is_null().value_unsafe()) return {};
+    if (value.get_object().get(object) != sj::SUCCESS) {
+      return source_.Unexpected(source_.Offset(), place, "an object");
+    }
+    for (auto member : object) {
+      sj::ondemand::raw_json_string key;
+      if (const auto error = member.key().get(key)) return source_.Broken(error);
+      sj::ondemand::value inner;
+      if (const auto error = member.value().get(inner)) return source_.Broken(error);
+      if (Status status = read(key, inner); !status.ok()) return status;
+    }
+    return {};
+  }
+
+  Status ReadFlag(sj::ondemand::value value, std::string_view place, bool& flag) {
+    const std::size_t start = source_.Offset();
+    if (value.get_bool().get(flag) != sj::SUCCESS) return source_.Unexpected(start, place, "true or false");
+    return {};
+  }
+
+  Status ReadParameters(sj::ondemand::value value) {
+    const auto sequence = [this]() -> SequenceAsk& {
+      if (!request_.sequence) request_.sequence.emplace();
+      return *request_.sequence;
+    };
+    return ReadMembers(value, "parameters", [&](auto key, sj::ondemand::value inner) -> Status {
+      if (key == "binary_data_output")
+        return ReadFlag(inner, "parameters.binary_data_output", request_.ask.binary);
+      if (key == "sequence_start") return ReadFlag(inner, "parameters.sequence_start", sequence().start);
+      if (key == "sequence_end") return ReadFlag(inner, "parameters.sequence_end", sequence().end);
+      if (!(key == "sequence_id")) return Status();
+      json_type type = json_type::null;
+      std::uint64_t number = 0;
+      if (inner.type().get(type) == sj::SUCCESS && type == json_type::number &&
+          inner.get_uint64().get(number) == sj::SUCCESS) {
+        if (number != 0) sequence().id = fmt::to_string(number);  // Triton's clients send 0 for none
+        return Status();
+      }
+      Status status = ReadText(inner, "parameters.sequence_id", sequence().id);
+      if (status.ok() && !IsSequenceId(sequence().id))
+        return BadInput(fmt::format("parameters.sequence_id: {}", kSequenceIdForm));
+      return status;
+    });
   }
 
   Status ReadText(sj::ondemand::value value, std::string_view place, std::string& text) {
@@ -139,19 +245,31 @@ class InferReader {
       if (item.get_object().get(object) != sj::SUCCESS) {
         return source_.Unexpected(source_.Offset(), place, "an object with a name");
       }
+      InferOutputAsk output;
       bool named = false;
+      const auto read_parameter = [&](auto key, sj::ondemand::value inner) -> Status {
+        if (!(key == "binary_data")) return Status();
+        bool binary = false;
+        Status status = ReadFlag(inner, place + ".parameters.binary_data", binary);
+        output.binary = binary;
+        return status;
+      };
       for (auto member : object) {
         sj::ondemand::raw_json_string key;
         if (const auto error = member.key().get(key)) return source_.Broken(error);
         sj::ondemand::value inner;
         if (const auto error = member.value().get(inner)) return source_.Broken(error);
-        if (named || !(key == "name")) continue;
-        named = true;
-        std::string name;
-        if (Status status = ReadText(inner, place + ".name", name); !status.ok()) return status;
-        request_.ask.outputs.push_back(std::move(name));
+        Status status;
+        if (!named && key == "name") {
+          named = true;
+          status = ReadText(inner, place + ".name", output.name);
+        } else if (key == "parameters") {
+          status = ReadMembers(inner, place + ".parameters", read_parameter);
+        }
+        if (!status.ok()) return status;
       }
       if (!named) return BadInput(fmt::format("{}: \"name\" is missing", place));
+      request_.ask.outputs.push_back(std::move(output));
     }
     return {};
   }
@@ -168,6 +286,17 @@ class InferReader {
     bool has_shape = false;
     bool has_datatype = false;
     bool has_data = false;
+    std::optional<std::int64_t> raw_size;
+    const auto read_parameter = [&](auto key, sj::ondemand::value inner) -> Status {
+      if (!(key == "binary_data_size")) return Status();
+      const std::size_t start = source_.Offset();
+      std::int64_t size = 0;
+      if (inner.get_int64().get(size) != sj::SUCCESS || size < 0) {
+        return source_.Unexpected(start, place + ".parameters.binary_data_size", "a number of bytes");
+      }
+      raw_size = size;
+      return Status();
+    };
     for (auto member : object) {
       sj::ondemand::raw_json_string key;
       if (const auto error = member.key().get(key)) return source_.Broken(error);
@@ -190,11 +319,17 @@ class InferReader {
       } else if (key == "data") {
         if (has_data) return BadInput(fmt::format("{}: \"data\" comes twice", place));
         has_data = true;
+      } else if (key == "parameters") {
+        status = ReadMembers(inner, place + ".parameters", read_parameter);
       }
       if (!status.ok()) return status;
     }
-    for (const auto& [has, name] : {std::pair(has_name, "name"), std::pair(has_shape, "shape"),
-                                    std::pair(has_datatype, "datatype"), std::pair(has_data, "data")}) {
+    if (raw_size && has_data) {
+      return BadInput(fmt::format("{}: it has both \"data\" and \"binary_data_size\"; send one", place));
+    }
+    for (const auto& [has, name] :
+         {std::pair(has_name, "name"), std::pair(has_shape, "shape"), std::pair(has_datatype, "datatype"),
+          std::pair(has_data || raw_size, "data")}) {
       if (has) continue;
       return BadInput(
           fmt::format("{}: \"{}\" is missing; a tensor has name, shape, datatype and data", place, name));
@@ -205,11 +340,27 @@ class InferReader {
       return BadInput(
           fmt::format("{}.datatype: `{}` is not served; known are {}", place, Excerpt(datatype), known));
     }
+    if (raw_size) {
+      if (Status status = TakeRaw(*raw_size, place, tensor); !status.ok()) return status;
+      return tensor;
+    }
     sj::ondemand::value data;
     if (const auto error = object.reset().error()) return source_.Broken(error);
     if (const auto error = object.find_field_unordered("data").get(data)) return source_.Broken(error);
     if (Status status = ReadData(data, place + ".data", tensor); !status.ok()) return status;
     return tensor;
+  }
+
+  /// The next `size` bytes behind the JSON are the tensor's.
+  Status TakeRaw(std::int64_t size, const std::string& place, InferTensor& tensor) {
+    const std::string_view left = raw_.bytes.substr(raw_used_);
+    if (static_cast<std::uint64_t>(size) > left.size()) {
+      return BadInput(fmt::format("{}: binary_data_size is {}, {} bytes are left behind the JSON", place,
+                                  size, left.size()));
+    }
+    const std::string_view bytes = left.substr(0, static_cast<std::size_t>(size));
+    raw_used_ += bytes.size();
+    return SetRaw({bytes, raw_.owner}, place, tensor);
   }
 
   Status ReadShape(sj::ondemand::value value, const std::string& place, std::vector<std::int64_t>& shape) {
@@ -301,6 +452,8 @@ class InferReader {
   }
 
   const JsonSource& source_;
+  const InferBytes& raw_;
+  std::size_t raw_used_ = 0;
   InferRequest request_;
 };
 
@@ -333,7 +486,7 @@ Status CheckAgainst(const InferSpec& spec, const InferTensor& tensor) {
 
 }  // namespace
 
-Result<InferRequest> ReadInferRequest(std::string_view text) {
+Result<InferRequest> ReadInferRequest(std::string_view text, const InferBytes& raw) {
   if (text.find_first_not_of(kBlanks) == std::string_view::npos) {
     return BadInput(fmt::format("the body is empty; send {}", kForm));
   }
@@ -345,9 +498,37 @@ Result<InferRequest> ReadInferRequest(std::string_view text) {
       return BadInput(fmt::format("invalid JSON: {}", sj::error_message(error)));
     }
     const JsonSource source{text, document};
-    return InferReader(source).Read();
+    return InferReader(source, raw).Read();
   }();
   if (parser.capacity() > kKeptCapacity) parser = sj::ondemand::parser();
+  return request;
+}
+
+Result<InferRequest> ReadRawRequest(const std::vector<InferSpec>& declared, const InferBytes& raw) {
+  if (declared.size() != 1 || std::count(declared[0].shape.begin() + 1, declared[0].shape.end(), -1) > 1) {
+    return BadInput(
+        "a body of nothing but a tensor's bytes (Inference-Header-Content-Length: 0) needs a model with one "
+        "declared input, of which one dimension besides the batch may be of any size; send JSON before them");
+  }
+  InferTensor tensor;
+  tensor.name = declared[0].name;
+  tensor.datatype = declared[0].datatype;
+  tensor.shape = declared[0].shape;
+  tensor.shape[0] = 1;
+  InferRequest request;
+  request.ask.binary = true;
+  if (!tensor.datatype) {
+    tensor.texts.emplace_back(raw.bytes);
+  } else {
+    std::size_t unit = DTypeSize(*tensor.datatype);
+    for (const std::int64_t dim : tensor.shape) unit *= dim < 0 ? 1 : static_cast<std::size_t>(dim);
+    for (std::int64_t& dim : tensor.shape) {
+      if (dim < 0) dim = static_cast<std::int64_t>(raw.bytes.size() / std::max<std::size_t>(unit, 1));
+    }
+    if (Status status = SetRaw(raw, fmt::format("input \"{}\"", tensor.name), tensor); !status.ok())
+      return status;
+  }
+  request.inputs.push_back(std::move(tensor));
   return request;
 }
 
@@ -389,11 +570,11 @@ Status CheckInferInputs(const std::vector<InferSpec>& declared, std::vector<Infe
   return {};
 }
 
-Status CheckInferOutputs(const std::vector<InferSpec>& declared, const std::vector<std::string>& asked) {
+Status CheckInferOutputs(const std::vector<InferSpec>& declared, const std::vector<InferOutputAsk>& asked) {
   if (declared.empty()) return {};
-  for (const std::string& name : asked) {
+  for (const auto& [name, binary] : asked) {
     const bool known = std::any_of(declared.begin(), declared.end(),
-                                   [&](const InferSpec& spec) { return spec.name == name; });
+                                   [&, &name = name](const InferSpec& spec) { return spec.name == name; });
     if (!known) {
       return BadInput(
           fmt::format("outputs: unknown name \"{}\"; the outputs are {}", Excerpt(name), Names(declared)));

@@ -82,10 +82,16 @@ void FillForCheck(Tensor& tensor) {
   }
 }
 
+/// What the model hands itself from one request of a sequence to the next; empty: nothing yet.
+struct CarriedTensors final : SampleState {
+  std::vector<Tensor> tensors;
+};
+
 class TensorHandler final : public Handler {
  public:
-  explicit TensorHandler(const HandlerArtifacts& artifacts)
-      : inputs_(artifacts.inputs), outputs_(artifacts.outputs) {
+  TensorHandler(const HandlerArtifacts& artifacts, std::vector<TensorSpec> inputs,
+                std::vector<TensorSpec> state)
+      : inputs_(std::move(inputs)), state_(std::move(state)), outputs_(artifacts.outputs) {
     for (const TensorSpec& spec : artifacts.outputs) output_names_.push_back(spec.name);
   }
 
@@ -103,6 +109,7 @@ class TensorHandler final : public Handler {
     const bool binary_answer = MediaType(request.accept) == kOctetStream;
     Result<Sample> sample = Read(std::move(request), input);
     if (!sample) return sample;
+    if (Status status = CheckRows(*sample); !status.ok()) return status;
     sample->shape_key = ShapeKey(sample->inputs);
     sample->hint.binary = binary_answer;
     return sample;
@@ -156,13 +163,85 @@ class TensorHandler final : public Handler {
       }
       sample.inputs.push_back(std::move(input.numbers));
     }
+    if (Status status = CheckRows(sample); !status.ok()) return status;
     sample.shape_key = ShapeKey(sample.inputs);
     return sample;
   }
+
+  Result<std::vector<Tensor>> Collate(const std::vector<const Sample*>& samples) const override {
+    Result<std::vector<Tensor>> inputs = Handler::Collate(samples);
+    if (!inputs || state_.empty()) return inputs;
+    for (std::size_t i = 0; i < state_.size(); ++i) {
+      std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
+      shape.insert(shape.end(), state_[i].shape.begin(), state_[i].shape.end());
+      Tensor tensor = Tensor::Empty(state_[i].dtype, std::move(shape));
+      const std::size_t row = tensor.bytes() / samples.size();
+      for (std::size_t at = 0; at < samples.size(); ++at) {
+        const auto* carried = static_cast<const CarriedTensors*>(samples[at]->state.get());
+        std::byte* to = tensor.data.get() + at * row;
+        if (carried == nullptr || carried->tensors.empty()) {
+          std::memset(to, 0, row);
+        } else {
+          std::memcpy(to, carried->tensors[i].data.get(), row);
+        }
+      }
+      inputs->push_back(std::move(tensor));
+    }
+    return inputs;
+  }
+
+  Result<std::vector<Output>> Split(const std::vector<Tensor>& outputs, const std::vector<std::string>& names,
+                                    const std::vector<const Sample*>& samples) const override {
+    Result<std::vector<Output>> split = Handler::Split(outputs, names, samples);
+    if (!split || state_.empty()) return split;
+    for (std::size_t at = 0; at < samples.size(); ++at) {
+      Output& output = (*split)[at];
+      if (output.tensors.size() <= state_.size()) {
+        return UnusableOutput(
+            fmt::format("the model answers {} tensors, the last {} of which are its state; "
+                        "none is left for the client",
+                        output.tensors.size(), state_.size()));
+      }
+      std::vector<Tensor> next;
+      const std::size_t first = output.tensors.size() - state_.size();
+      for (std::size_t i = 0; i < state_.size(); ++i) {
+        const Tensor& tensor = output.tensors[first + i];
+        std::vector<std::int64_t> shape = {1};
+        shape.insert(shape.end(), state_[i].shape.begin(), state_[i].shape.end());
+        if (tensor.dtype != state_[i].dtype || tensor.shape != shape) {
+          return UnusableOutput(fmt::format("output {} is {} {} and shall be the next {}", first + i,
+                                            DTypeName(tensor.dtype), ShapeText(tensor.shape),
+                                            SpecText(state_[i])));
+        }
+        // Memory of its own: the sequence may outlive its batch by minutes.
+        Tensor own = Tensor::Empty(tensor.dtype, std::move(shape));
+        std::memcpy(own.data.get(), tensor.data.get(), tensor.bytes());
+        next.push_back(std::move(own));
+      }
+      output.tensors.resize(first);
+      if (!output.names.empty()) output.names.resize(first);
+      if (SampleState* state = samples[at]->state.get(); state != nullptr) {
+        static_cast<CarriedTensors*>(state)->tensors = std::move(next);
+      }
+    }
+    return split;
+  }
+
+  [[nodiscard]] std::shared_ptr<SampleState> BeginSequence() const override {
+    return state_.empty() ? nullptr : std::make_shared<CarriedTensors>();
+  }
+
   [[nodiscard]] std::vector<InferSpec> InferInputs() const override { return WithBatch(inputs_); }
   [[nodiscard]] std::vector<InferSpec> InferOutputs() const override { return WithBatch(outputs_); }
 
  private:
+  [[nodiscard]] Status CheckRows(const Sample& sample) const {
+    if (state_.empty() || sample.rows == 1) return {};
+    return BadInput(fmt::format(
+        "the request brings {} rows; the model keeps a state between requests, so each is one row",
+        sample.rows));
+  }
+
   static std::vector<InferSpec> WithBatch(const std::vector<TensorSpec>& specs) {
     std::vector<InferSpec> result;
     for (const TensorSpec& spec : specs) {
@@ -193,7 +272,8 @@ class TensorHandler final : public Handler {
     return response;
   }
 
-  const std::vector<TensorSpec> inputs_;
+  const std::vector<TensorSpec> inputs_;  // that clients send
+  const std::vector<TensorSpec> state_;   // the module's last inputs, and its last outputs
   const std::vector<TensorSpec> outputs_;
   std::vector<std::string> output_names_;
 };
@@ -202,7 +282,29 @@ class TensorHandler final : public Handler {
 
 Result<std::unique_ptr<Handler>> MakeTensorHandler(const HandlerArtifacts& artifacts) {
   if (Status status = CheckSpecs(artifacts.inputs); !status.ok()) return status;
-  return std::unique_ptr<Handler>(std::make_unique<TensorHandler>(artifacts));
+  OptionReader options(artifacts.options);
+  std::vector<std::string> names;
+  options.Read("state", names);
+  if (Status status = options.Finish("tensor"); !status.ok()) return status;
+  std::vector<TensorSpec> inputs = artifacts.inputs;
+  const auto first = inputs.end() - static_cast<std::ptrdiff_t>(std::min(names.size(), inputs.size()));
+  std::vector<TensorSpec> state(first, inputs.end());
+  inputs.erase(first, inputs.end());
+  const bool declared =
+      std::equal(state.begin(), state.end(), names.begin(), names.end(),
+                 [](const TensorSpec& spec, const std::string& name) { return spec.name == name; });
+  if (!declared || (inputs.empty() && !state.empty())) {
+    return BadInput(
+        "the handler option state must name the last declared inputs, in their order, and leave one for the "
+        "client");
+  }
+  for (const TensorSpec& spec : state) {
+    if (std::any_of(spec.shape.begin(), spec.shape.end(), [](std::int64_t dim) { return dim < 0; })) {
+      return BadInput(fmt::format("the state {} needs a size for each dimension", SpecText(spec)));
+    }
+  }
+  return std::unique_ptr<Handler>(
+      std::make_unique<TensorHandler>(artifacts, std::move(inputs), std::move(state)));
 }
 
 std::uint64_t ShapeKey(const std::vector<Tensor>& inputs) {

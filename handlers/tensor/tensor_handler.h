@@ -27,6 +27,9 @@ namespace serve {
 ///            several outputs are an object when they have names, else a list. Floats are the shortest text
 ///            that reads back the same (1.0, 0.1, 1e+20); NaN and infinities are null.
 /// Binary out: the bytes of the only output, when the first type of Accept is application/octet-stream.
+/// Sequences: the option `state=h,c` names declared inputs that clients do not send: what the model answered
+/// last for the
+///            sequence (its last outputs, in this order), zeros at its begin. A request is one row then.
 /// Warm-up:   SyntheticSample is one row of ones (floats) or zeros (others); a free dimension is 8 long.
 /// Errors:    kInvalidArgument with the place (`instances[2][5]: expected a number, found a string`), cut at
 /// 300

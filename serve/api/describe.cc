@@ -53,6 +53,7 @@ ordered_json WorkersJson(const VersionStatus& status) {
 ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool customized) {
   const VersionInfo& info = version.info();
   const VersionOptions& options = version.options();
+  const SequenceOptions& sequences = options.sequences;
   const VersionStatus status = version.Read();
   const auto seconds = [](std::chrono::milliseconds time) { return time.count() / 1000; };
   ordered_json json = {
@@ -74,11 +75,11 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool 
       {"continuousBatching", version.handler().Generates()},
       {"useJobTicket", false},
       {"useVenv", false},
-      {"stateful", false},
-      {"sequenceMaxIdleMSec", 0},
-      {"sequenceTimeoutMSec", 0},
-      {"maxNumSequence", 0},
-      {"maxSequenceJobQueueSize", 0},
+      {"stateful", sequences.enabled},
+      {"sequenceMaxIdleMSec", sequences.enabled ? sequences.max_idle.count() : 0},
+      {"sequenceTimeoutMSec", sequences.timeout.count()},
+      {"maxNumSequence", sequences.enabled ? sequences.max_sequences : 0},
+      {"maxSequenceJobQueueSize", sequences.enabled ? sequences.max_queued : 0},
       {"loadedAtStartup", info.loaded_at_startup},
       {"workers", WorkersJson(status)},
       {"jobQueueStatus",
@@ -94,6 +95,7 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool 
   json["outputs"] = SpecsJson(info.outputs);
   json["checkedWith"] = info.checked_with;
   json["loadTimeMs"] = version.load_time().count();
+  if (sequences.enabled) json["openSequences"] = version.OpenSequences();
   if (status.max_workers > status.min_workers) {
     const auto [changes, last] = version.autoscaled();
     const auto queue_time = std::chrono::duration_cast<std::chrono::milliseconds>(version.QueueTime());

@@ -19,7 +19,17 @@ Status InferenceApi::NotYet(Status status) const {
 
 InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
                                              UniqueFunction<void(Result<Prediction>)> done) {
-  Result<ServedModels::Chosen> found = models_.Choose(call.model, call.version, call.header);
+  Result<ServedModels::Chosen> found = ServedModels::Chosen();
+  if (call.context.sequence) {  // its state is kept by one version
+    Result<ModelHandle> handle = models_.Find(call.model, call.version);
+    if (handle) {
+      found->version = std::move(*handle);
+    } else {
+      found = handle.error();
+    }
+  } else {
+    found = models_.Choose(call.model, call.version, call.header);
+  }
   if (!found) {
     done(NotYet(found.error()));
     return {call.context.deadline, nullptr};

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "serve/api/options.h"
 #include "serve/api/shadow.h"
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
@@ -35,8 +36,8 @@ struct Prediction {
 class InferenceApi {
  public:
   /// `models` is borrowed from the application and outlives this.
-  explicit InferenceApi(ServedModels& models, TrafficOptions traffic = {})
-      : models_(models), shadow_(std::move(traffic)) {}
+  explicit InferenceApi(ServedModels& models, SequenceNames names = {}, TrafficOptions traffic = {})
+      : models_(models), sequence_names_(std::move(names)), shadow_(std::move(traffic)) {}
 
   /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread
   /// before Predict returns when the request is refused (unknown model, bad input, full queue), else later on
@@ -66,6 +67,7 @@ class InferenceApi {
   /// The one model that was loaded at start; empty: none, or several.
   [[nodiscard]] std::string OnlyModel() const;
 
+  [[nodiscard]] const SequenceNames& sequence_names() const { return sequence_names_; }
   /// Whether the models of the start are still loading: what is not found may come yet.
   [[nodiscard]] bool Starting() const { return models_.Starting(); }
   /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
@@ -79,6 +81,7 @@ class InferenceApi {
   [[nodiscard]] Status NotYet(Status status) const;
 
   ServedModels& models_;
+  const SequenceNames sequence_names_;
   Shadow shadow_;
 };
 

@@ -25,6 +25,13 @@ struct FollowOptions {
   int workers = 1;          // of the first version
 };
 
+/// What the fields of a request and its answer that speak of sequences are called.
+struct SequenceNames {
+  std::string id = "ts_request_sequence_id";
+  std::string start = "ts_request_sequence_start";
+  std::string end = "ts_request_sequence_end";
+};
+
 struct ManagementOptions {
   std::string model_store;              // folder; empty: nothing can be registered
   std::string workflow_store;           // folder of workflow archives; empty: model_store

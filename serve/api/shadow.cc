@@ -68,8 +68,12 @@ void KeepLargest(std::atomic<double>& largest, double value) {
 
 AnswerComparison CompareAnswers(const Response& first, const Response& second, double tolerance) {
   AnswerComparison result{true, 0};
-  json left = json::parse(first.body, nullptr, false);
-  json right = json::parse(second.body, nullptr, false);
+  const std::string_view first_json =
+      std::string_view(first.body).substr(0, first.json_bytes.value_or(first.body.size()));
+  const std::string_view second_json =
+      std::string_view(second.body).substr(0, second.json_bytes.value_or(second.body.size()));
+  json left = json::parse(first_json, nullptr, false);
+  json right = json::parse(second_json, nullptr, false);
   if (left.is_discarded() || right.is_discarded()) {
     result.equal = first.body == second.body;
     return result;
@@ -78,6 +82,7 @@ AnswerComparison CompareAnswers(const Response& first, const Response& second, d
     if (answer->is_object()) answer->erase("model_version");
   }
   Compare(left, right, tolerance, result);
+  if (first.body.substr(first_json.size()) != second.body.substr(second_json.size())) result.equal = false;
   return result;
 }
 

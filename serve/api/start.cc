@@ -107,9 +107,13 @@ std::vector<Status> ManagementApi::LoadAtStart(const StartPlan& plan) {
       registered[i] = std::move(*done);
       return;
     }
+    results[i] = done.error();
+    if (models_.Draining()) {  // its files have been removed under it
+      LogInfo("Loading {} was given up: the server is stopping.", items[i].source);
+      return;
+    }
     LogError("Failed to load model: {}: {}", items[i].source, done.error().message);
     models_.NoteStartFailure(items[i].source, done.error().message);
-    results[i] = done.error();
   });
 
   std::vector<SnapshotModel> missing;

@@ -13,7 +13,7 @@ namespace serve {
 
 /// Where a listener binds.
 struct ListenAddress {
-  std::string host = "127.0.0.1";  // IP address or name; IPv6 without brackets
+  std::string host = "127.0.0.1";  // IP address (IPv6 without brackets), name, or /path of a Unix socket
   std::uint16_t port = 0;          // 0: the kernel chooses
   bool tls = false;                // https
 
@@ -38,6 +38,7 @@ struct AppOptions {
   TlsOptions tls;                   // of the addresses that say so
   ClientCertificates client_certificates;
   HttpLimits http;
+  SequenceNames sequence_names;  // of header fields
   int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
   int management_threads = 2;  // they load models and wait for workers
 

@@ -60,7 +60,7 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
               {.budget = options_.tuning_budget,
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus}),
-      inference_api_(models_, options_.traffic),
+      inference_api_(models_, options_.sequence_names, options_.traffic),
       management_api_(models_, loader_, options_.management_api),
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),

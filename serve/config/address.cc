@@ -24,15 +24,20 @@ bool IsHostCharacter(char c, bool ipv6) {
 
 bool IsWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
 
+bool IsPath(const ListenAddress& address) { return address.host.starts_with('/'); }
+
 std::string Canonical(const std::string& host) { return host == "localhost" ? "127.0.0.1" : host; }
 
 }  // namespace
 
 Result<ListenAddress> ParseListenAddress(std::string_view text, std::uint16_t http_port,
                                          std::uint16_t https_port) {
-  constexpr std::string_view kAllowed = "http://HOST:PORT or https://HOST:PORT, e.g. http://127.0.0.1:8080";
-  if (StartsWith(text, "unix:"))
-    return InvalidArgument("http://HOST:PORT: this version serves no Unix sockets");
+  constexpr std::string_view kAllowed =
+      "http://HOST:PORT or https://HOST:PORT, e.g. http://127.0.0.1:8080, or unix:/absolute/path";
+  if (StartsWith(text, "unix:")) {
+    if (!text.substr(5).starts_with('/')) return InvalidArgument(std::string(kAllowed));
+    return ListenAddress{std::string(text.substr(5)), 0, false};
+  }
   const bool tls = StartsWith(text, "https://");
   if (!tls && !StartsWith(text, "http://")) return InvalidArgument(std::string(kAllowed));
   std::string_view rest = text.substr(tls ? 8 : 7);
@@ -61,22 +66,26 @@ Result<ListenAddress> ParseListenAddress(std::string_view text, std::uint16_t ht
 }
 
 bool IsLoopback(const ListenAddress& address) {
+  if (IsPath(address)) return true;
   const bool is_number = address.host.find_first_not_of("0123456789.") == std::string::npos;
   return address.host == "localhost" || address.host == "::1" ||
          (is_number && StartsWith(address.host, "127."));
 }
 
 bool Collide(const ListenAddress& left, const ListenAddress& right) {
+  if (IsPath(left) || IsPath(right)) return left.host == right.host;
   if (left.port == 0 || left.port != right.port) return false;
   return IsWildcard(left.host) || IsWildcard(right.host) || Canonical(left.host) == Canonical(right.host);
 }
 
 bool SameListener(const ListenAddress& left, const ListenAddress& right) {
+  if (IsPath(left)) return left == right;
   return left.port != 0 && left.port == right.port && left.tls == right.tls &&
          Canonical(left.host) == Canonical(right.host);
 }
 
 std::string AddressText(const ListenAddress& address) {
+  if (IsPath(address)) return "unix:" + address.host;
   const char* scheme = address.tls ? "https" : "http";
   const bool ipv6 = address.host.find(':') != std::string::npos;
   return ipv6 ? fmt::format("{}://[{}]:{}", scheme, address.host, address.port)

@@ -185,6 +185,9 @@ class Reader {
       take(key, unused.environment.empty() ? EnvironmentName("TS_", key) : std::string(unused.environment));
     }
     take("token_expiration_min", "TS_TOKEN_EXPIRATION_TIME_MIN");
+    take("ts_header_key_sequence_id", "TS_HEADER_KEY_SEQUENCE_ID");
+    take("ts_header_key_sequence_start", "TS_HEADER_KEY_SEQUENCE_START");
+    take("ts_header_key_sequence_end", "TS_HEADER_KEY_SEQUENCE_END");
     take("log_location", "LOG_LOCATION");
     take("metrics_location", "METRICS_LOCATION");
     take("config", "FLAMBEAU_CONFIG_FILE");

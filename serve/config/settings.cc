@@ -159,6 +159,19 @@ Setting Field(const Row& row, std::string HttpLimits::*member) {
   return setting;
 }
 
+Setting HeaderName(const Row& row, std::string SequenceNames::*member) {
+  Setting setting = Begin(row, "NAME");
+  setting.apply = [member](std::string_view text, AppOptions& options) -> std::string {
+    const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.';
+    });
+    if (text.empty() || !plain) return "a header's name: letters, digits, -, _ and .";
+    options.sequence_names.*member = text;
+    return {};
+  };
+  return setting;
+}
+
 /// Regular expressions with commas between them.
 Setting Expressions(const Row& row) {
   Setting setting = Begin(row, "REGEX,REGEX");
@@ -268,11 +281,11 @@ VersionOptions& Defaults(AppOptions& options) { return options.management_api.de
 std::vector<Setting> MakeSettings() {
   std::vector<Setting> rows;
 
-  rows.push_back(
-      Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
-               "Where predictions are served. Port 0: any free one. $PORT moves it to 0.0.0.0:$PORT "
-               "unless the flag is given."},
-              {80, 443}, &AppOptions::inference));
+  rows.push_back(Address({"inference_address", kAddresses, "http://127.0.0.1:8080",
+                          "Where predictions are served. Port 0: any free one; unix:/path: a Unix socket. "
+                          "$PORT moves it to 0.0.0.0:$PORT "
+                          "unless the flag is given."},
+                         {80, 443}, &AppOptions::inference));
   rows.push_back(Address({"management_address", kAddresses, "http://127.0.0.1:8081",
                           "Where models are registered, scaled and removed. Keep it away from clients."},
                          {8081, 8444}, &AppOptions::management));
@@ -448,8 +461,8 @@ std::vector<Setting> MakeSettings() {
                         [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.batch_size = n; }));
   rows.push_back(
       Number({"max_batch_delay", kBatching, "0",
-              "How long a request waits for company at most. 0: a free worker takes at once what is "
-              "there."},
+              "How long a request waits for company at most. 0: a free worker takes what is there, "
+              "at most 3 % of a batch's time later."},
              "MS", 0, 600'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).scheduler.max_batch_delay = milliseconds(n); }));
   rows.push_back(
@@ -464,6 +477,17 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Number(
       {"default_startup_timeout", kBatching, "120", "How long loading, checking and warming up may take."},
       "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) { Defaults(o).startup_timeout = seconds(n); }));
+
+  rows.push_back(HeaderName({"ts_header_key_sequence_id", kBatching, "ts_request_sequence_id",
+                             "Header that names the sequence of a request, for models with sequenceBatching; "
+                             "the answer carries it too."},
+                            &SequenceNames::id));
+  rows.push_back(HeaderName({"ts_header_key_sequence_start", kBatching, "ts_request_sequence_start",
+                             "Header that begins a sequence: true or false."},
+                            &SequenceNames::start));
+  rows.push_back(HeaderName({"ts_header_key_sequence_end", kBatching, "ts_request_sequence_end",
+                             "Header that ends a sequence with its request: true or false."},
+                            &SequenceNames::end));
 
   rows.push_back(Size(
       {"max_request_size", kLimits, "6553500", "Body of a request; a larger one is answered 413."}, 1,

@@ -9,7 +9,6 @@ namespace {
 constexpr std::string_view kNoGrpc = "this version serves no gRPC";
 constexpr std::string_view kNoPython = "models run without Python";
 constexpr std::string_view kNoGpu = "this version computes on CPUs";
-constexpr std::string_view kNoSequence = "this version has no sequence batching";
 constexpr std::string_view kNoJava = "it is about the Java virtual machine";
 
 std::vector<UnusedSetting> MakeUnusedSettings() {
@@ -40,9 +39,6 @@ std::vector<UnusedSetting> MakeUnusedSettings() {
       {"system_metrics_cmd", "", "the server reads them itself; see disable_system_metrics"},
       {"ts_open_inference_protocol", "true", "the open inference protocol is always served",
        "TS_OPEN_INFERENCE_PROTOCOL"},
-      {"ts_header_key_sequence_id", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_ID"},
-      {"ts_header_key_sequence_start", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_START"},
-      {"ts_header_key_sequence_end", "", kNoSequence, "TS_HEADER_KEY_SEQUENCE_END"},
       {"initial_worker_port", "", "workers are threads and have no ports"},
       {"initial_distribution_port", "", "this version does not spread a model over processes"},
       {"cpu_launcher_enable", "false", kNoPython},

@@ -166,8 +166,11 @@ ordered_json AnswerContent(AnswerForm answer) {
     }
     case AnswerForm::kPredictions:
       return JsonContent(Ref("Predictions"));
-    case AnswerForm::kInfer:
-      return JsonContent(Ref("InferResponse"));
+    case AnswerForm::kInfer: {
+      ordered_json content = JsonContent(Ref("InferResponse"));
+      content["application/octet-stream"] = {{"schema", {{"type", "string"}, {"format", "binary"}}}};
+      return content;
+    }
     case AnswerForm::kServer:
       return JsonContent(Ref("Server"));
     case AnswerForm::kLive:
@@ -238,7 +241,10 @@ ordered_json RequestBody(BodyForm body) {
     case BodyForm::kInstances:
       return {{"required", true}, {"content", JsonContent(Ref("Instances"))}};
     case BodyForm::kInfer:
-      return {{"required", true}, {"content", JsonContent(Ref("InferRequest"))}};
+      return {{"required", true},
+              {"content",
+               {{std::string(kJson), {{"schema", Ref("InferRequest")}}},
+                {"application/octet-stream", Binary()}}}};
     case BodyForm::kRegister:
       return {{"required", false}, {"content", JsonContent(Type("object"))}};
     case BodyForm::kTraffic:

@@ -15,6 +15,7 @@ namespace serve {
 namespace {
 
 constexpr int kMaxJsonDepth = 64;
+constexpr std::size_t kMaxParameters = 1 << 20;  // bytes of an unpacked object of parameters
 constexpr std::string_view kForm = "application/x-www-form-urlencoded";
 constexpr std::string_view kMultipart = "multipart/form-data";
 constexpr std::string_view kJson = "application/json";
@@ -101,10 +102,14 @@ bool LooksLikeJson(std::string_view body) {
   return first != std::string_view::npos && (body[first] == '{' || body[first] == '[');
 }
 
+bool IsPacked(std::string_view encoding) {
+  return !encoding.empty() && !EqualsIgnoreCase(encoding, "identity");
+}
+
 /// Replaces a packed body by what is in it.
 Status UnpackBody(HttpRequest& http, const HttpLimits& limits) {
   const std::string_view encoding = http.Header("content-encoding");
-  if (encoding.empty() || EqualsIgnoreCase(encoding, "identity")) return {};
+  if (!IsPacked(encoding)) return {};
   Result<Buffer> unpacked = Unpack(encoding, http.body.view(), limits.max_body_bytes);
   if (!unpacked) return unpacked.error();
   http.body = std::move(*unpacked);
@@ -191,9 +196,16 @@ Status AddQueryParts(const HttpRequest& http, const HttpLimits& limits, Request&
 
 Status DecodeJsonObject(const HttpRequest& request, nlohmann::json& object) {
   object = nullptr;
-  const std::string_view body = request.body.view();
+  std::string_view body = request.body.view();
   if (body.empty() || !EqualsIgnoreCase(MediaType(request.Header("content-type")), kJson)) {
     return {};
+  }
+  Buffer memory;
+  if (const auto encoding = request.Header("content-encoding"); IsPacked(encoding)) {
+    Result<Buffer> unpacked = Unpack(encoding, body, kMaxParameters);
+    if (!unpacked) return unpacked.error();
+    memory = std::move(*unpacked);
+    body = memory.view();
   }
   int depth = 0;
   bool in_string = false;

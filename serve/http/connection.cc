@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <exception>
+#include <sys/socket.h>
 #include <utility>
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
@@ -24,7 +27,12 @@ constexpr asio::use_awaitable_t<IoLoop::Executor> kAwait;
 constexpr std::size_t kReadAhead = 4096;
 constexpr std::size_t kLingerBytes = 256 * 1024;
 
-std::string PeerText(const Connection::Endpoint& peer) {
+std::string PeerText(const Connection::Endpoint& from) {
+  asio::ip::tcp::endpoint peer;
+  const int family = from.protocol().family();
+  if ((family != AF_INET && family != AF_INET6) || from.size() > peer.capacity()) return "127.0.0.1";
+  std::memcpy(peer.data(), from.data(), from.size());
+  peer.resize(from.size());
   if (peer.address().is_v6()) return fmt::format("/[{}]:{}", peer.address().to_string(), peer.port());
   return fmt::format("/{}:{}", peer.address().to_string(), peer.port());
 }

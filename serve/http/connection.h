@@ -70,7 +70,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Executor = IoLoop::Executor;
   using Socket = Stream::Socket;
-  using Endpoint = boost::asio::ip::tcp::endpoint;
+  using Endpoint = boost::asio::generic::stream_protocol::endpoint;
   template <class T>
   using Awaitable = boost::asio::awaitable<T, Executor>;
 
@@ -136,7 +136,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::shared_ptr<ListenerState> listener_;
   const HttpLimits& limits_;
   const bool refused_;
-  std::string peer_;  // "/127.0.0.1:64003"
+  std::string peer_;  // "/127.0.0.1:64003"; of a Unix socket "127.0.0.1", as TorchServe
 
   Phase phase_ = Phase::kIdle;
   TimePoint deadline_ = TimePoint::max();

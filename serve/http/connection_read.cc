@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/base/random_id.h"
 #include "serve/http/connection.h"
 
 namespace serve {
@@ -133,7 +134,7 @@ Connection::Got Connection::TakeHead(std::size_t size) {
   if (IsSaneRequestId(id)) {
     request_.request_id = id;
   } else {
-    AppendRequestId(request_.request_id);
+    AppendRandomId(request_.request_id);
   }
   found_ = listener_->router.Find(request_);
   return CheckBody();
@@ -248,7 +249,7 @@ Connection::Awaitable<bool> Connection::SendContinue() {
 Connection::Got Connection::Refuse(HttpReply reply) {
   reply_ = std::move(reply);
   reply_.close = true;  // what follows on this connection cannot be trusted to be a request
-  if (request_.request_id.empty()) AppendRequestId(request_.request_id);
+  if (request_.request_id.empty()) AppendRandomId(request_.request_id);
   return Got::kRefusal;
 }
 

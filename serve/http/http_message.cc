@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <random>
 #include <utility>
 
 #include "serve/api/wire_codes.h"
@@ -45,19 +44,6 @@ void AppendNumber(std::string& out, std::uint64_t number) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof(digits), number).ptr;
   out.append(digits, end);
-}
-
-/// The thread's own generator: ids need to be different, not secret.
-std::uint64_t NextRandom() {
-  thread_local std::uint64_t state = [] {
-    std::random_device device;
-    return (std::uint64_t{device()} << 32) ^ device();
-  }();
-  state += 0x9E3779B97F4A7C15;  // splitmix64
-  std::uint64_t mixed = state;
-  mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB;
-  return mixed ^ (mixed >> 31);
 }
 
 }  // namespace
@@ -322,18 +308,6 @@ std::string_view TrimBlanks(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
-}
-
-void AppendRequestId(std::string& out) {
-  char id[32];
-  for (int half = 0; half < 2; ++half) {
-    std::uint64_t random = NextRandom();
-    for (int i = 0; i < 16; ++i) {
-      id[half * 16 + i] = kHexDigits[random & 15];
-      random >>= 4;
-    }
-  }
-  out.append(id, sizeof(id));
 }
 
 bool IsSaneRequestId(std::string_view id) {

@@ -89,8 +89,6 @@ void AppendJsonString(std::string& out, std::string_view text);
 bool EqualsIgnoreCase(std::string_view left, std::string_view right);
 std::string_view TrimBlanks(std::string_view text);
 
-/// A new random id of 32 hex digits. Any thread; no lock, no system call after the thread's first.
-void AppendRequestId(std::string& out);
 /// May a client's id be echoed: 1 to 128 visible ASCII characters without quotes, backslash and comma.
 bool IsSaneRequestId(std::string_view id);
 

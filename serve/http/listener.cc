@@ -1,9 +1,15 @@
 #include "serve/http/listener.h"
 
+#include <algorithm>
+#include <cstring>
 #include <exception>
+#include <filesystem>
+#include <sys/un.h>
+#include <unistd.h>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -51,7 +57,37 @@ Result<std::unique_ptr<Listener>> Listener::Open(IoThreads& threads, std::string
   return listener;
 }
 
+Status Listener::BindPath(const std::string& path, std::string_view setting) {
+  const auto failed = [&](std::string_view reason) {
+    return Status{
+        Code::kUnavailable,
+        fmt::format("cannot listen on unix:{}: {}; choose another address with {}", path, reason, setting)};
+  };
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return failed(fmt::format("the path is longer than {} bytes", sizeof(sockaddr_un::sun_path) - 1));
+  }
+  const asio::local::stream_protocol::endpoint endpoint(path);
+  boost::system::error_code error;
+  std::error_code ignored;
+  if (std::filesystem::is_socket(path, ignored)) {
+    asio::local::stream_protocol::socket probe(loops_[0]->context());
+    probe.connect(endpoint, error);
+    if (!error) return failed("address in use");
+    std::filesystem::remove(path, ignored);  // of a process that is gone
+  }
+  acceptor_.open(asio::local::stream_protocol(), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (error == asio::error::address_in_use) return failed("there is a file that is no socket");
+  if (!error) {
+    path_ = path;
+    acceptor_.listen(kBacklog, error);
+  }
+  if (error) return failed(error.message());
+  return {};
+}
+
 Status Listener::Bind(std::string_view host, std::uint16_t port, std::string_view setting) {
+  if (host.starts_with('/')) return BindPath(std::string(host), setting);
   const auto failed = [&](std::string_view reason) {
     const bool ipv6 = host.find(':') != std::string_view::npos;
     return Status{Code::kUnavailable,
@@ -76,11 +112,15 @@ Status Listener::Bind(std::string_view host, std::uint16_t port, std::string_vie
     return failed("permission denied (ports below 1024 need more rights)");
   if (error == boost::system::errc::address_not_available) return failed("this machine has no such address");
   if (error) return failed(error.message());
-  endpoint_ = acceptor_.local_endpoint(error);
+  // Only the port can differ from what was asked for.
+  const auto bound = acceptor_.local_endpoint(error);
+  if (error) return failed(error.message());
+  std::memcpy(endpoint_.data(), bound.data(), std::min(bound.size(), endpoint_.capacity()));
   return {};
 }
 
 std::string Listener::url() const {
+  if (!path_.empty()) return "unix:" + path_;
   const std::string host = endpoint_.address().to_string();
   return endpoint_.address().is_v6() ? fmt::format("{}://[{}]:{}", scheme(), host, port())
                                      : fmt::format("{}://{}:{}", scheme(), host, port());
@@ -121,7 +161,7 @@ Connection::Awaitable<void> Listener::Accept() {
 
 void Listener::Admit(Connection::Socket socket, const Connection::Endpoint& peer, IoLoop& loop) {
   boost::system::error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
+  if (path_.empty()) socket.set_option(tcp::no_delay(true), ignored);
   bool refused = false;
   if (state_->open.fetch_add(1) >= state_->limits.max_connections) {
     state_->open.fetch_sub(1);
@@ -175,6 +215,7 @@ bool Listener::Drain(TimePoint deadline) {
 }
 
 Listener::~Listener() {
+  if (!path_.empty()) ::unlink(path_.c_str());
   if (!started_) return;  // Bind failed, nothing ever ran
   StopAccepting();
   state_->draining = true;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -27,7 +28,8 @@ namespace serve {
 /// Threads: every method from any thread but an I/O thread.
 class Listener {
  public:
-  /// `host`: an IP address (IPv6 without brackets) or a name; `port` 0: the system chooses. `setting` is
+  /// `host`: an IP address (IPv6 without brackets), a name, or the absolute path of a Unix socket, whose file
+  /// is made, and taken over from a process that is gone; `port` 0: the system chooses. `setting` is
   /// where they come from (--inference-address): a message names it. `threads` and `metrics` are borrowed and
   /// outlive this, as does what the routes use. Errors: kUnavailable when it cannot be bound; names the
   /// address and the reason. `tls`: borrowed likewise.
@@ -39,9 +41,9 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  /// The port that was bound: the system's choice when the address said 0.
+  /// The port that was bound: the system's choice when the address said 0; of a Unix socket 0.
   [[nodiscard]] std::uint16_t port() const { return endpoint_.port(); }
-  /// `http://127.0.0.1:8080`, `https://[::1]:8443`.
+  /// `http://127.0.0.1:8080`, `https://[::1]:8443`, `unix:/run/flambeau.sock`.
   [[nodiscard]] std::string url() const;
 
   void StopAccepting();
@@ -52,12 +54,13 @@ class Listener {
 
  private:
   using Executor = IoLoop::Executor;
-  using Acceptor = boost::asio::basic_socket_acceptor<boost::asio::ip::tcp, Executor>;
+  using Acceptor = boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol, Executor>;
   using Timer =
       boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor>;
 
   Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
            Metrics& metrics, ListenerTls tls);
+  Status BindPath(const std::string& path, std::string_view setting);
   Status Bind(std::string_view host, std::uint16_t port, std::string_view setting);
   [[nodiscard]] const char* scheme() const { return state_->tls.keys == nullptr ? "http" : "https"; }
   void Start();
@@ -71,6 +74,7 @@ class Listener {
   Acceptor acceptor_;
   Timer pause_;  // after the system had no descriptor left
   boost::asio::ip::tcp::endpoint endpoint_;
+  std::string path_;  // of a Unix socket; empty: TCP
   bool started_ = false;
   bool stopping_ = false;  // the first loop's thread
   // Guarded by state_->mutex:

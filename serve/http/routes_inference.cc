@@ -44,6 +44,35 @@ Result<RequestContext> ReadContext(const HttpRequest& request) {
   return context;
 }
 
+namespace {
+
+/// nullptr: the client speaks of no sequence. Few requests do, so the fields are looked at once, by length.
+Result<std::shared_ptr<const SequenceAsk>> ReadSequence(const HttpRequest& request,
+                                                        const SequenceNames& names) {
+  std::shared_ptr<SequenceAsk> ask;
+  for (const HttpRequest::Field& field : request.fields) {
+    for (const std::string* name : {&names.id, &names.start, &names.end}) {
+      if (!EqualsIgnoreCase(field.name, *name)) continue;
+      if (!ask) ask = std::make_shared<SequenceAsk>();
+      if (name == &names.id) {
+        if (!IsSequenceId(field.value)) {
+          return InvalidArgument(fmt::format("{}: {}", *name, kSequenceIdForm));
+        }
+        ask->id = field.value;
+        continue;
+      }
+      const bool yes = EqualsIgnoreCase(field.value, "true") || field.value == "1";
+      if (!yes && !EqualsIgnoreCase(field.value, "false") && field.value != "0") {
+        return InvalidArgument(fmt::format("{} must be `true` or `false`, not `{}`", *name, field.value));
+      }
+      (name == &names.start ? ask->start : ask->end) = yes;
+    }
+  }
+  return std::shared_ptr<const SequenceAsk>(std::move(ask));
+}
+
+}  // namespace
+
 void RunSoon(ModelHandle model) {
   IoLoop* loop = IoLoop::Current();
   const void* key = model.get();
@@ -92,6 +121,9 @@ TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::strin
   if (!request) return Refuse(request.error(), std::move(sender));
   auto context = ReadContext(http);
   if (!context) return Refuse(context.error(), std::move(sender));
+  auto sequence = ReadSequence(http, api.sequence_names());
+  if (!sequence) return Refuse(sequence.error(), std::move(sender));
+  context->sequence = std::move(*sequence);
   context->cancelled = sender.cancelled();
   if (!http.http_1_0) context->parts = sender.parts();  // HTTP/1.0 knows no chunks
   PredictCall call{model, version, std::move(*request), std::move(*context),
@@ -100,9 +132,14 @@ TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::strin
     // On whatever thread computed it; rendering waits for the I/O thread.
     std::move(sender).Send([&api, predicted = std::move(predicted)]() mutable {
       if (!predicted) return ErrorReply(predicted.error());
+      const std::shared_ptr<const SequenceAsk> sequence = predicted->hint.sequence;
       auto response = api.Render(std::move(*predicted));
       if (!response) return ErrorReply(response.error());
       HttpReply reply;
+      if (sequence) reply.extra_fields = fmt::format("{}: {}\r\n", api.sequence_names().id, sequence->id);
+      if (response->json_bytes) {
+        reply.extra_fields += fmt::format("inference-header-content-length: {}\r\n", *response->json_bytes);
+      }
       reply.body = std::move(response->body);
       reply.content_type = response->content_type;
       return reply;

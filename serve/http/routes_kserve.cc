@@ -1,6 +1,8 @@
+#include <charconv>
 #include <string>
 #include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "serve/http/codec.h"
@@ -29,7 +31,7 @@ ordered_json SpecsJson(const std::vector<InferSpec>& specs) {
 
 HttpReply ServerMetadata() {
   return JsonReply(
-      {{"name", "flambeau"}, {"version", FLAMBEAU_VERSION}, {"extensions", ordered_json::array()}});
+      {{"name", "flambeau"}, {"version", FLAMBEAU_VERSION}, {"extensions", {"binary_tensor_data"}}});
 }
 
 HttpReply ServerReady(const InferenceApi& api) {
@@ -59,12 +61,19 @@ HttpReply ModelReadyV2(const InferenceApi& api, const HttpRequest& request) {
 HttpReply ListModels(const InferenceApi& api) { return JsonReply({{"models", api.ModelNames()}}); }
 
 Result<Request> DecodeV2(HttpRequest& http, const HttpLimits& limits) {
-  if (!http.Header("inference-header-content-length").empty()) {
-    return Status{Code::kUnsupportedMedia,
-                  "the binary tensor data extension is not served: send the data of each tensor as JSON "
-                  "(tritonclient: binary_data=False)"};
+  Result<Request> request = DecodeKServe(http, limits, Protocol::kKServeV2);
+  const std::string_view text = http.Header("inference-header-content-length");
+  if (!request || text.empty()) return request;
+  std::size_t bytes = 0;
+  const char* end = text.data() + text.size();
+  const auto [read, error] = std::from_chars(text.data(), end, bytes);
+  if (error != std::errc() || read != end || bytes > request->body.size()) {
+    return InvalidArgument(fmt::format(
+        "Inference-Header-Content-Length must say how much of the body is JSON, from 0 to {}, not `{}`",
+        request->body.size(), text));
   }
-  return DecodeKServe(http, limits, Protocol::kKServeV2);
+  request->json_bytes = bytes;
+  return request;
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -19,7 +19,7 @@
 
 namespace serve {
 
-/// The bytes of one connection: over TCP alone, or over TLS once StartTls was called.
+/// The bytes of one connection: over TCP (or a Unix socket) alone, or over TLS once StartTls was called.
 ///
 /// Cost:    without TLS each call is one branch and then Asio's own operation: no allocation, no copy of its
 /// own. TLS:     OpenSSL works on the socket itself; where it can go no further, Asio waits for the socket. A
@@ -30,7 +30,7 @@ namespace serve {
 class Stream {
  public:
   using Executor = IoLoop::Executor;
-  using Socket = boost::asio::basic_stream_socket<boost::asio::ip::tcp, Executor>;
+  using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, Executor>;
   using Error = boost::system::error_code;
   using Pieces = std::array<boost::asio::const_buffer, 2>;
   template <class T>

@@ -251,6 +251,7 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
 
   VersionOptions options = request.options;
   ModelConfig of_archive;
+  HandlerOptions handler_options = manifest.handler_options;
   if (!manifest.config_file.empty()) {
     Result<ReadConfig> read = ReadModelConfig(archive.folder / manifest.config_file);
     if (!read) return StepFailed(request, "read model configuration", manifest.config_file, read.error());
@@ -258,6 +259,7 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
       LogWarning("model {} version {}: {}: {}", info.name, info.version, manifest.config_file, warning);
     }
     of_archive = read->config;
+    handler_options.merge(read->handler_options);  // the manifest's own come first
   }
   if (request.configure) {
     request.configure(info.name, info.version, of_archive, options);
@@ -297,8 +299,7 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
   if (!runtime) return StepFailed(request, "load", file.filename().string(), runtime.error());
 
   Result<std::unique_ptr<Handler>> handler = MakeHandler(
-      info.handler,
-      {archive.folder, info.inputs, info.outputs, manifest.handler_options, options.max_image_pixels});
+      info.handler, {archive.folder, info.inputs, info.outputs, handler_options, options.max_image_pixels});
   if (!handler) return StepFailed(request, "make handler", info.handler, handler.error());
 
   // The sample for check and warm-up: a real request if the archive brings one, else what the declaration

@@ -30,7 +30,6 @@ constexpr UnusedKey kUnusedKeys[] = {
     {"maxRetryTimeoutInSec", "300", "workers are threads and need no recovery"},
     {"useJobTicket", "false", "jobQueueSize bounds what waits"},
     {"continuousBatching", "false", "models whose handler generates are always batched so"},
-    {"sequenceBatching", "false", "there is no sequence batching"},
     {"asyncCommunication", "false", "workers are threads, and answers never wait for each other"},
     {"useVenv", "false", "models run without Python"},
 };
@@ -63,6 +62,35 @@ class Reader {
     return std::chrono::seconds(*number);
   }
 
+  bool Flag(const char* key) {
+    const YAML::Node node = map_[key];
+    bool flag = false;
+    if (node && !node.IsNull() && (!node.IsScalar() || !YAML::convert<bool>::decode(node, flag))) {
+      Warn(key, "it must be true or false");
+    }
+    return flag;
+  }
+
+  /// The scalars of the map `key`, as texts.
+  void Texts(const char* key, std::map<std::string, std::string, std::less<>>& out) {
+    const YAML::Node node = map_[key];
+    if (!node || node.IsNull()) return;
+    if (!node.IsMap()) return Warn(key, "it must be a map of options");
+    for (const auto& entry : node) {
+      std::string value = entry.second.IsScalar() ? entry.second.Scalar() : "";
+      bool usable = entry.first.IsScalar() && (entry.second.IsScalar() || entry.second.IsSequence());
+      for (std::size_t i = 0; usable && entry.second.IsSequence() && i < entry.second.size(); ++i) {
+        usable = entry.second[i].IsScalar();
+        if (usable) value += (i == 0 ? "" : ",") + entry.second[i].Scalar();
+      }
+      if (usable) {
+        out.emplace(entry.first.Scalar(), value);
+      } else {
+        Warn(key, "one of its options is no text, number, flag or list of them");
+      }
+    }
+  }
+
   void NoteUnused() {
     for (const UnusedKey& unused : kUnusedKeys) {
       const YAML::Node node = map_[unused.key];
@@ -71,11 +99,11 @@ class Reader {
     }
   }
 
- private:
   void Warn(const char* key, const char* why) {
     out_.warnings.push_back(fmt::format("`{}` is ignored: {}", key, why));
   }
 
+ private:
   const YAML::Node map_;
   ReadConfig& out_;
 };
@@ -106,6 +134,24 @@ Result<ReadConfig> ParseModelConfig(std::string_view yaml) try {
     config.client_timeout = std::chrono::milliseconds(*limit);
   }
   if (const auto size = reader.Integer("jobQueueSize"); size && *size > 0) config.job_queue_size = *size;
+  if (reader.Flag("sequenceBatching")) {
+    SequenceOptions& sequences = config.sequences.emplace();
+    sequences.enabled = true;
+    const auto idle = reader.Integer("sequenceMaxIdleMSec");
+    if (idle && *idle > 0) {
+      sequences.max_idle = std::chrono::milliseconds(*idle);
+    } else {
+      reader.Warn("sequenceMaxIdleMSec", "it must be a number of milliseconds above 0; a minute is used");
+    }
+    sequences.timeout =
+        std::chrono::milliseconds(std::max(reader.Integer("sequenceTimeoutMSec").value_or(0), 0));
+    const auto count = [&](const char* key) {
+      return static_cast<std::size_t>(std::max(reader.Integer(key).value_or(1), 1));
+    };
+    sequences.max_sequences = count("maxNumSequence");
+    sequences.max_queued = count("maxSequenceJobQueueSize");
+  }
+  reader.Texts("handler", read.handler_options);
   reader.NoteUnused();
   return read;
 } catch (const YAML::Exception& error) {

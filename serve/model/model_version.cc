@@ -11,6 +11,7 @@
 
 #include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
+#include "serve/base/random_id.h"
 #include "serve/model/decode_stage.h"
 
 namespace serve {
@@ -26,6 +27,17 @@ std::chrono::nanoseconds ThreadTime() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+/// A client that begins a sequence may leave its name to the server.
+std::shared_ptr<const SequenceAsk> WithId(std::shared_ptr<const SequenceAsk> ask) {
+  if (ask && !ask->id.empty()) return ask;
+  SequenceAsk named;
+  if (ask) named = *ask;
+  named.id = "ts-seq-";
+  AppendRandomId(named.id);
+  named.start = true;
+  return std::make_shared<const SequenceAsk>(std::move(named));
 }
 
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
@@ -50,6 +62,11 @@ ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique
       metrics_(std::move(metrics)),
       folder_(std::move(folder)),
       queue_(info_.name, options_.scheduler, *metrics_),
+      sequences_(options_.sequences.enabled
+                     ? std::make_unique<SequenceTable>(
+                           info_.name, options_.sequences, [this] { return handler_->BeginSequence(); },
+                           [this](Waiting waiting, bool wake) { return Queue(std::move(waiting), wake); })
+                     : nullptr),
       runtime_(std::move(runtime)),
       intra_op_threads_(std::max(1, options.intra_op_threads)),
       workers_only_(handler_->Decodes() || generates_) {}
@@ -86,6 +103,11 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
     return submitted;
   }
   metrics_->in_flight.Add(1);
+  std::shared_ptr<const SequenceAsk> sequence;
+  if (sequences_) {
+    sequence = WithId(sample->hint.sequence ? std::move(sample->hint.sequence) : std::move(context.sequence));
+    sample->hint.sequence = sequence;
+  }
   const RenderHint hint = sample->hint;
   Responder responder([this, hint, done = std::move(done)](Result<Output> output) mutable {
     metrics_->in_flight.Add(-1);
@@ -96,10 +118,23 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
     }
   });
   const bool run_here = RunsOnCaller();
-  const bool queued =
-      queue_.Push(Waiting{std::move(*sample), std::move(context), std::move(responder), prepared}, !run_here);
+  Waiting waiting{std::move(*sample), std::move(context), std::move(responder), prepared};
+  const bool queued = sequence ? sequences_->Push(std::move(waiting), *sequence, !run_here)
+                               : queue_.Push(std::move(waiting), !run_here);
   submitted.run_here = queued && run_here;
   return submitted;
+}
+
+/// What waited behind another request of its sequence may find the workers gone.
+bool ModelVersion::Queue(Waiting waiting, bool wake_worker) {
+  if (RunningWorkers() > 0 || closing()) return queue_.Push(std::move(waiting), wake_worker);
+  Reject(RejectReason::kNoWorker);
+  std::move(waiting.responder).Send(ScaledToZero());
+  return false;
+}
+
+Status ModelVersion::ScaledToZero() const {
+  return {Code::kUnavailable, fmt::format("Model \"{}\" was scaled to 0 workers.", info_.name)};
 }
 
 bool ModelVersion::RunsOnCaller() const {
@@ -231,7 +266,7 @@ void ModelVersion::Advance(std::span<Waiting> part, const std::vector<Output>& o
   if (unfinished.empty()) return;
   queue_.Return(std::move(unfinished));
   if (RunningWorkers() == 0 && !closing()) {  // scaled to none meanwhile: nobody would take them
-    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" was scaled to 0 workers.", info_.name)});
+    queue_.AnswerAll(ScaledToZero());
   }
 }
 
@@ -404,9 +439,7 @@ void ModelVersion::Scale(int min, int max, bool wait) {
     }
   }
   // Nobody would ever take what still waits.
-  if (max == 0) {
-    queue_.AnswerAll({Code::kUnavailable, fmt::format("Model \"{}\" was scaled to 0 workers.", info_.name)});
-  }
+  if (max == 0) queue_.AnswerAll(ScaledToZero());
 }
 
 bool ModelVersion::Close(TimePoint deadline) {

@@ -20,6 +20,7 @@
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
 #include "serve/model/options.h"
+#include "serve/model/sequence_table.h"
 #include "serve/model/variant_search.h"
 #include "serve/request/request.h"
 #include "serve/runtime/runtime.h"
@@ -128,6 +129,8 @@ class ModelVersion {
   /// Lets `count` workers run, within the bounds of the last Scale; gives how many do.
   int Resize(int count);
   [[nodiscard]] int MaxWorkers() const;
+  /// Sequences of requests that are open; 0 without sequence batching.
+  [[nodiscard]] std::size_t OpenSequences() const { return sequences_ ? sequences_->Open() : 0; }
   /// How long a request that came now would wait, told from what waits and what a batch costs.
   [[nodiscard]] std::chrono::nanoseconds QueueTime() const;
   /// What the autoscaler did last, for describe.
@@ -165,6 +168,8 @@ class ModelVersion {
   void RunWorkers(int low, int high);  // with mutex_ held: as many as now, but between these
   [[nodiscard]] std::vector<std::int64_t> SizesToForm() const;
   void RunPart(std::span<Waiting> part);
+  bool Queue(Waiting waiting, bool wake_worker);
+  [[nodiscard]] Status ScaledToZero() const;
   void Advance(std::span<Waiting> part, const std::vector<Output>& outputs);
   Result<std::vector<Output>> Compute(const std::vector<const Sample*>& samples) const;
   void Count(WorkerState state, std::int64_t amount) {
@@ -180,6 +185,7 @@ class ModelVersion {
   const std::filesystem::path folder_;
   std::chrono::milliseconds load_time_{0};
   BatchQueue queue_;
+  const std::unique_ptr<SequenceTable> sequences_;  // null: requests stand alone
 
   mutable std::mutex runtime_mutex_;  // guards the next two; held for a copy only
   std::shared_ptr<Runtime> runtime_;

@@ -21,6 +21,15 @@ enum class TuningMode : std::uint8_t {
 
 struct VersionOptions;
 
+/// Sequences of requests that are answered in order, one at a time.
+struct SequenceOptions {
+  bool enabled = false;                        // TorchServe: sequenceBatching
+  std::chrono::milliseconds max_idle{60'000};  // without a request, then it is over; sequenceMaxIdleMSec
+  std::chrono::milliseconds timeout{0};        // of a whole sequence; 0: none; sequenceTimeoutMSec
+  std::size_t max_sequences = 1;               // open at once; maxNumSequence
+  std::size_t max_queued = 1;                  // that wait behind another of theirs; maxSequenceJobQueueSize
+};
+
 /// What an archive's model-config.yaml, or one entry of the `models` setting, says of a version. nullopt:
 /// nothing.
 struct ModelConfig {
@@ -32,6 +41,7 @@ struct ModelConfig {
   std::optional<std::chrono::milliseconds> startup_timeout;
   std::optional<std::chrono::milliseconds> client_timeout;
   std::optional<int> job_queue_size;
+  std::optional<SequenceOptions> sequences;
   bool default_version = false;  // of the `models` setting and of snapshots
 
   [[nodiscard]] bool HasWorkers() const {
@@ -44,6 +54,7 @@ struct ModelConfig {
 /// Knobs of one model version.
 struct VersionOptions {
   SchedulerOptions scheduler;
+  SequenceOptions sequences;
   std::chrono::milliseconds response_timeout{120'000};  // deadline of a request that names none
   std::chrono::milliseconds startup_timeout{120'000};   // load, check and warm-up together
   /// A request that waited longer than this is answered 504; 0: response_timeout alone counts. TorchServe:
@@ -76,6 +87,7 @@ inline void ModelConfig::ApplyTo(VersionOptions& options) const {
   if (response_timeout) options.response_timeout = *response_timeout;
   if (startup_timeout) options.startup_timeout = *startup_timeout;
   if (client_timeout) options.client_timeout = *client_timeout;
+  if (sequences) options.sequences = *sequences;
   if (job_queue_size) options.scheduler.capacity = static_cast<std::size_t>(*job_queue_size);
 }
 

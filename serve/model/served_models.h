@@ -88,6 +88,7 @@ class ServedModels {
   /// `url`.
   void NoteStartFailure(const std::string& url, const std::string& why);
   void SetDraining() { draining_.store(true); }
+  [[nodiscard]] bool Draining() const { return draining_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool Ready(std::string* why) const;
   /// True when a version could not be closed because a worker is stuck in a model: the process must end
   /// without running destructors.

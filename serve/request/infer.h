@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "serve/base/tensor_spec.h"
+#include "serve/request/sequence.h"
 #include "serve/request/tensor.h"
 
 namespace serve {
@@ -65,16 +66,24 @@ struct InferTensor {
   std::vector<std::string> texts;  // BYTES, row by row
 };
 
+/// One output that a request asks for.
+struct InferOutputAsk {
+  std::string name;
+  std::optional<bool> binary{};  // as raw bytes; nullopt: as the request says for all
+};
+
 /// What a request says about its answer.
 struct InferAsk {
-  std::string id;                    // echoed; empty: the client gave none
-  std::vector<std::string> outputs;  // by name, in this order; empty: all
+  std::string id;                       // echoed; empty: the client gave none
+  std::vector<InferOutputAsk> outputs;  // in this order; empty: all
+  bool binary = false;                  // outputs come as raw bytes behind the JSON
 };
 
 /// A request of the protocol, whatever it travelled in.
 struct InferRequest {
   std::vector<InferTensor> inputs;
   InferAsk ask;
+  std::optional<SequenceAsk> sequence;
 };
 
 }  // namespace serve

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "serve/base/buffer.h"
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
+#include "serve/request/sequence.h"
 #include "serve/request/tensor.h"
 
 namespace serve {
@@ -50,6 +52,8 @@ struct Request {
   std::string query;          // owns the values of parts that came in the query string
   bool body_is_part = false;  // parts is exactly one raw `body`: a handler may take the memory over
   Protocol protocol = Protocol::kNative;
+  /// KServe v2: so much of the body is JSON, and raw tensors follow. nullopt: all of it is.
+  std::optional<std::size_t> json_bytes{};
 
   /// The part that handlers read: `data`, else `body`; nullptr when there is neither.
   [[nodiscard]] const RequestPart* Input() const {
@@ -85,6 +89,7 @@ struct RequestContext {
   /// Set by the I/O thread when nobody waits for the answer any more (client gone, deadline answered).
   std::shared_ptr<std::atomic<bool>> cancelled;
   PartSink* parts = nullptr;  // lives as long as `cancelled`; null: the client takes the whole answer only
+  std::shared_ptr<const SequenceAsk> sequence{};  // null: the client names none
 
   [[nodiscard]] bool Cancelled() const { return cancelled && cancelled->load(std::memory_order_relaxed); }
 };
@@ -96,9 +101,11 @@ struct RenderHint {
   bool binary = false;     // raw little-endian bytes
   std::shared_ptr<const InferAsk> infer{};  // set: answer as KServe v2
   bool stream = false;  // in parts, where the handler generates and the client reads along
+  std::shared_ptr<const SequenceAsk> sequence{};  // set: the client is told its id
 };
 
-/// What a generating handler keeps of a request from one run of the model to the next.
+/// What a handler keeps from one run of the model to the next: of a request whose answer takes several, or of
+/// a sequence of requests.
 struct SampleState {
   virtual ~SampleState() = default;
 };
@@ -109,7 +116,7 @@ struct Sample {
   std::int64_t rows = 1;        // how much of batch_size it takes
   std::uint64_t shape_key = 0;  // samples share a batch only when their keys are equal
   RenderHint hint;
-  std::shared_ptr<SampleState> state{};  // of handlers that generate
+  std::shared_ptr<SampleState> state{};  // of handlers that generate, and of sequences
 };
 
 /// What the model made of one sample.
@@ -122,6 +129,7 @@ struct Output {
 struct Response {
   std::string body;
   std::string_view content_type = "application/json";  // a literal
+  std::optional<std::size_t> json_bytes{};             // set: so much of the body is JSON, raw tensors follow
 };
 
 /// Whoever holds it owes the answer; dropping it is answered too. Send may be called on any thread.

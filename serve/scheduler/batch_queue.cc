@@ -10,6 +10,10 @@ namespace serve {
 namespace {
 
 constexpr std::chrono::milliseconds kPeakWindow{500};
+// Clients whose answers have just left ask again within a moment. Waiting this part of what the whole batch
+// takes lets them share it; a shorter wait than the shortest is not worth a timer.
+constexpr int kShareOfBatch = 32;
+constexpr std::chrono::microseconds kShortestDelay{250};
 constexpr std::chrono::milliseconds kLookAgain{10};  // whether a slow client has read something
 constexpr double kDrainMemory = 4;         // seconds of work, of which the older half is then forgotten
 constexpr double kLongestRetryAfter = 60;  // seconds
@@ -232,9 +236,10 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (!sizes_.empty()) FitSize(choice);
   Batch batch;
   bool delay_over = false;
-  if (choice.requests > 0 && options_.max_batch_delay.count() > 0 && !choice.full && !choice.deadline_cut &&
-      !choice.returned && !closed_) {
-    TimePoint leave = choice.oldest + options_.max_batch_delay;
+  const std::chrono::nanoseconds delay = DelayFor(limit);
+  if (choice.requests > 0 && delay.count() > 0 && !choice.full && !choice.deadline_cut && !choice.returned &&
+      !closed_) {
+    TimePoint leave = choice.oldest + delay;
     if (choice.earliest_deadline != TimePoint::max()) {
       leave = std::min(leave, choice.earliest_deadline - times_.Predict(choice.rows + 1));
     }
@@ -266,6 +271,14 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (held_since_) batch.held = now - *std::exchange(held_since_, std::nullopt);
   decision.batch = std::move(batch);
   return decision;
+}
+
+/// How long the oldest request may wait for others.
+std::chrono::nanoseconds BatchQueue::DelayFor(std::int64_t limit) const {
+  const std::int64_t rows = std::min(std::max(peak_now_, peak_before_), limit);
+  std::chrono::nanoseconds moment = times_.Predict(rows) / kShareOfBatch;
+  if (rows < 2 || moment < kShortestDelay) moment = {};
+  return std::max<std::chrono::nanoseconds>(options_.max_batch_delay, moment);
 }
 
 /// Of the live requests of the highest class that has any, the shape of the one that waits longest.

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs/migrating-from-torchserve.md"
@@ -55,6 +56,7 @@ class Server:
         self.programs, self.theirs = programs, theirs
         for name, (file, version) in models.items():
             self.pack(name, file, version)
+        self.pack_workflow()
         port_file = self.folder / "ports"
         ports = free_ports(5) if theirs else [0, 0, 0]
         self.ports = dict(zip(LISTENERS, ports))
@@ -93,6 +95,15 @@ class Server:
         subprocess.run([*self.programs["torch-model-archiver"], "--model-name", name, "--version", version,
                         "--serialized-file", file, "--handler", handler, "--export-path", self.store],
                        check=True, stdout=subprocess.DEVNULL)
+
+    def pack_workflow(self):
+        """chain.war: double, then triple. Its handler has nothing to do, but TorchServe wants one."""
+        manifest = {"workflow": {"workflowName": "chain", "specFile": "chain.yaml", "handler": "functions.py"}}
+        with zipfile.ZipFile(self.store / "chain.war", "w") as archive:
+            archive.writestr("WAR-INF/MANIFEST.json", json.dumps(manifest))
+            archive.writestr("functions.py", "")
+            archive.writestr("chain.yaml", "models:\n  double:\n    url: double.mar\n  triple:\n    url: triple.mar\n"
+                                           "dag:\n  double: [triple]\n")
 
     def wait_for_worker(self, name):
         def ready():

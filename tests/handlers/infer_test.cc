@@ -62,7 +62,8 @@ TEST(InferReaderTest, MembersInsideOthersAreNotTakenForItsOwn) {
           "shape": [1, 1]}], "outputs": [{"parameters": {"name": "no"}, "name": "q"}], "id": "yes"})");
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->ask.id, "yes");
-  EXPECT_THAT(request->ask.outputs, ElementsAre("q"));
+  ASSERT_EQ(request->ask.outputs.size(), 1U);
+  EXPECT_EQ(request->ask.outputs[0].name, "q");
   ASSERT_EQ(request->inputs.size(), 2u);
   EXPECT_EQ(request->inputs[0].name, "x");
   EXPECT_THAT(Values<float>(request->inputs[0].numbers), ElementsAre(1));
@@ -101,6 +102,53 @@ TEST(InferReaderTest, NoTextBreaksIt) {
       (void)Read(changed);
     }
   }
+}
+
+Result<InferRequest> ReadWithRaw(const std::string& text, const std::string& raw) {
+  const Buffer padded(text);
+  Buffer bytes(raw);
+  const std::string_view view = bytes.view();
+  return ReadInferRequest(padded.view(), {view, std::move(bytes).Release()});
+}
+
+TEST(InferReaderTest, TensorsMayFollowTheJson) {
+  const auto request = ReadWithRaw(
+      R"({"parameters": {"sequence_id": 7, "sequence_end": true, "other": [1]}, "inputs": [
+          {"name": "t", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 9}},
+          {"name": "j", "shape": [1], "datatype": "INT8", "data": [5], "parameters": null},
+          {"parameters": {"binary_data_size": 8}, "name": "x", "shape": [2, 1], "datatype": "INT32"}],
+          "outputs": [{"name": "y", "parameters": {"binary_data": true}}, {"name": "z"}]})",
+      std::string("\1\0\0\0a\0\0\0\0", 9) + std::string("\1\0\0\0\2\0\0\0", 8));
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_THAT(request->inputs[0].texts, ElementsAre("a", ""));
+  EXPECT_THAT(Values<std::int8_t>(request->inputs[1].numbers), ElementsAre(5));
+  EXPECT_THAT(Values<std::int32_t>(request->inputs[2].numbers), ElementsAre(1, 2));
+  EXPECT_EQ(request->ask.outputs[0].binary, true);
+  EXPECT_EQ(request->ask.outputs[1].binary, std::nullopt);
+  ASSERT_TRUE(request->sequence);
+  EXPECT_EQ(request->sequence->id, "7");
+  EXPECT_TRUE(request->sequence->end);
+}
+
+TEST(InferReaderTest, RawTensorsMustFillTheirShapes) {
+  const auto why = [](const std::string& datatype, const std::string& shape, const std::string& size,
+                      const std::string& raw) {
+    const auto request =
+        ReadWithRaw(R"({"inputs": [{"name": "x", "datatype": ")" + datatype + R"(", "shape": )" + shape +
+                        R"(, "parameters": {"binary_data_size": )" + size + "}}]}",
+                    raw);
+    return request ? "" : request.error().message;
+  };
+  EXPECT_EQ(why("FP32", "[1]", "4", "abcd"), "");
+  EXPECT_EQ(why("FP32", "[0, 3]", "0", ""), "");
+  EXPECT_THAT(why("FP32", "[2]", "4", "abcd"), HasSubstr("takes 8 bytes, it has 4"));
+  EXPECT_THAT(why("FP32", "[4294967296, 4294967296]", "4", "abcd"), HasSubstr("more elements"));
+  EXPECT_THAT(why("FP32", "[1]", "-4", "abcd"), HasSubstr("a number of bytes"));
+  EXPECT_THAT(why("FP32", "[1]", "5", "abcd"), HasSubstr("4 bytes are left"));
+  EXPECT_THAT(why("BOOL", "[1]", "1", "\2"), HasSubstr("the byte 0 or 1"));
+  EXPECT_THAT(why("BYTES", "[1]", "4", "\1\1\1\1"), HasSubstr("cut off"));
+  EXPECT_THAT(why("BYTES", "[1]", "3", "abc"), HasSubstr("cut off"));
+  EXPECT_THAT(why("BYTES", "[2]", "4", std::string(4, '\0')), HasSubstr("hold 1 elements, the shape has 2"));
 }
 
 Request V2Request(const std::string& body) {

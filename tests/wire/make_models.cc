@@ -110,6 +110,9 @@ void WriteModels(const fs::path& folder) {
                   "      pass\n"
                   "  return (((x + 1) % 16).unsqueeze(2) == torch.arange(16)).to(6)\n",
                   "Tensor", ", mask: Tensor"));
+  // Keeps the sum of what it was given: the sum so far goes in and comes out beside the answer.
+  save("sum.pt",
+       MakeModule("  total = sum + x\n  return (total, total)\n", "Tuple[Tensor, Tensor]", ", sum: Tensor"));
   save("nan.pt", MakeModule("  return (x - x) / (x - x)\n"));
   // As a table of one row, which has no other index than 0.
   save("zeros.pt", MakeModule("  assert bool((x == 0).all()), \"index out of range\"\n  return x + 1\n"));

@@ -1,5 +1,9 @@
-// Several APIs on one port: routes do not shadow each other, and each asks for its own key.
+// Several APIs on one port: routes do not shadow each other, and each asks for its own key. And a Unix socket
+// in place of a port.
 
+#include <csignal>
+#include <filesystem>
+#include <stdexcept>
 #include <string>
 
 #include "tests/wire/wire_test.h"
@@ -87,6 +91,32 @@ TEST(SinglePortTest, WithoutTokensTheManagementApiIsNotThere) {
   EXPECT_TRUE(IsJson(PostJson(server.inference(), "/predictions/double", "[1]"), "[2.0]"));
   EXPECT_THAT(server.Log(), HasSubstr("the management API is not served"));
   EXPECT_EQ(server.Stop(), 0) << server.Log();
+}
+
+TEST(UnixSocketTest, ServesAnApiAndGoesWithTheServer) {
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "m.sock";
+  ServerProcess::Options options;
+  options.models = {"double.pt"};
+  options.pass_addresses = false;
+  options.flags = {"--inference-address", "http://127.0.0.1:0", "--metrics-address", "http://127.0.0.1:0",
+                   "--management-address=unix:" + path.string()};
+  {
+    ServerProcess server(options);
+    WireConnection connection(path);
+    EXPECT_EQ(connection.Request("GET", "/models/double").Json()[0]["modelVersion"], "1.0");
+    EXPECT_EQ(connection.Request("PUT", "/models/double?min_worker=2&synchronous=true").status, 200);
+    EXPECT_TRUE(IsJson(PostJson(server.inference(), "/predictions/double", "[1]"), "[2.0]"));
+    EXPECT_THROW(ServerProcess{options}, std::runtime_error);  // it is in use
+    server.process().Signal(SIGKILL);
+    EXPECT_EQ(server.process().WaitForExit(), 128 + SIGKILL);
+    EXPECT_TRUE(std::filesystem::exists(path));
+  }
+  // What a killed server left behind is taken over.
+  ServerProcess server(options);
+  EXPECT_EQ(WireConnection(path).Request("GET", "/models/double").status, 200);
+  EXPECT_EQ(server.Stop(), 0) << server.Log();
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdexcept>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <utility>
 
@@ -121,6 +122,17 @@ std::string RequestText(std::string_view method, std::string_view target, const 
 
 WireConnection::WireConnection(int port) : socket_(Connect(port)) {
   if (socket_ < 0) throw std::runtime_error("cannot connect to port " + std::to_string(port));
+}
+
+WireConnection::WireConnection(const std::filesystem::path& path)
+    : socket_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.string().copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+  if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    Close();
+    throw std::runtime_error("cannot connect to " + path.string());
+  }
 }
 
 WireConnection::~WireConnection() { Close(); }

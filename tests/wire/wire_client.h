@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -56,6 +57,8 @@ struct WireTls {
 class WireConnection {
  public:
   explicit WireConnection(int port);
+  /// To a Unix socket.
+  explicit WireConnection(const std::filesystem::path& path);
   /// The same over TLS; throws std::runtime_error with OpenSSL's reason when the handshake fails.
   WireConnection(int port, const WireTls& tls);
   ~WireConnection();

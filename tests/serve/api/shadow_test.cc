@@ -49,7 +49,7 @@ TEST(CompareAnswersTest, OtherAnswersMustBeTheSameBytes) {
 class ShadowTest : public testing::Test {
  protected:
   void Serve(FakeRuntime::Function second, TrafficOptions options = {}, VersionOptions of_second = {}) {
-    api_ = std::make_unique<InferenceApi>(models_, options);
+    api_ = std::make_unique<InferenceApi>(models_, SequenceNames(), options);
     Add("1.0", FakeRuntime::Echo, {});
     Add("2.0", std::move(second), of_second);
     const Status status = models_.ChangeTraffic("m", "test", nullptr, [](TrafficState& state) -> Status {

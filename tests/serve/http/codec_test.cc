@@ -165,6 +165,18 @@ TEST(MultipartTest, WhatIsMalformedIsSaid) {
   EXPECT_THAT(error(kMultipart, many + "--XX--"), HasSubstr("more than 1024 parts"));
 }
 
+TEST(JsonObjectTest, MayBePacked) {
+  nlohmann::json object;
+  const auto decode = [&](const std::string& body) {
+    return DecodeJsonObject(
+        PostRequest("/", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", body), object);
+  };
+  EXPECT_TRUE(decode(Gzip(R"({"url": "a.mar"})")).ok());
+  EXPECT_EQ(object["url"], "a.mar");
+  EXPECT_FALSE(decode(R"({"url": "a.mar"})").ok());
+  EXPECT_THAT(decode(Gzip(std::string(2'000'000, ' ') + "{}")).message, HasSubstr("1048576"));
+}
+
 TEST(JsonObjectTest, IsLimitedInDepthBeforeItIsParsed) {
   nlohmann::json object;
   const auto decode = [&](const std::string& body) {

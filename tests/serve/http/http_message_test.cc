@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "serve/base/random_id.h"
 #include "serve/http/access_log.h"
 #include "tests/serve/http/parse_request.h"
 
@@ -37,7 +38,7 @@ TEST(HttpMessageTest, RequestIdsDiffer) {
   std::set<std::string> ids;
   for (int i = 0; i < 10'000; ++i) {
     std::string id;
-    AppendRequestId(id);
+    AppendRandomId(id);
     ASSERT_TRUE(IsSaneRequestId(id));
     ids.insert(id);
   }

@@ -63,8 +63,8 @@ RawClient::Reply RawClient::Read(bool with_body) {
   reply.head = ahead_.substr(0, end + 2);
   ahead_.erase(0, end + 4);
   std::size_t length = 0;
-  if (const std::size_t at = reply.head.find("content-length: "); at != std::string::npos) {
-    const char* digits = reply.head.data() + at + 16;
+  if (const std::size_t at = reply.head.find("\r\ncontent-length: "); at != std::string::npos) {
+    const char* digits = reply.head.data() + at + 18;
     std::from_chars(digits, reply.head.data() + reply.head.size(), length);
   }
   while (with_body && ahead_.size() < length) {

@@ -205,10 +205,32 @@ TEST_F(KServeTest, V2BadRequestsAreToldWhatIsWrong) {
   EXPECT_THAT(V2("double", R"({"inputs": [)" + good + "]} x").body, HasSubstr("invalid JSON"));
 }
 
-TEST_F(KServeTest, V2BinaryTensorsAreRefusedWithAHint) {
-  const auto reply = V2("double", "{}", "Inference-Header-Content-Length: 2\r\n");
-  EXPECT_EQ(reply.status, 415);
-  EXPECT_THAT(reply.body, HasSubstr("binary_data=False"));
+TEST_F(KServeTest, V2TakesAndGivesBinaryTensors) {
+  const std::string head =
+      R"({"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}],
+          "parameters": {"binary_data_output": true}})";
+  const std::string numbers("\x00\x00\x80\x3f\x00\x00\x00\x40", 8);  // 1 and 2
+  const auto field = [](std::size_t size) {
+    return "Inference-Header-Content-Length: " + std::to_string(size) + "\r\n";
+  };
+  const auto reply = V2("double", head + numbers, field(head.size()));
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const std::size_t at = reply.head.find("inference-header-content-length: ");
+  ASSERT_NE(at, std::string::npos) << reply.head;
+  const std::string size = std::to_string(std::stoul(reply.head.substr(at + 33)));
+  ASSERT_EQ(reply.body.size(), std::stoul(size) + 8);
+  const json answer = json::parse(reply.body.substr(0, std::stoul(size)));
+  EXPECT_EQ(answer["outputs"][0]["parameters"]["binary_data_size"], 8);
+  EXPECT_EQ(reply.body.substr(std::stoul(size)), std::string("\x00\x00\x00\x40\x00\x00\x80\x40", 8));  // 2, 4
+
+  EXPECT_EQ(V2("double", numbers, field(0)).status, 200);
+  EXPECT_THAT(V2("double", numbers + "1", field(0)).body, HasSubstr("takes 8 bytes, it has 9"));
+  EXPECT_THAT(V2("double", head + numbers, field(head.size() + 9)).body, HasSubstr("how much of the body"));
+  EXPECT_THAT(V2("double", head + numbers, "Inference-Header-Content-Length: x\r\n").body,
+              HasSubstr("how much of the body"));
+  EXPECT_THAT(V2("double", head + numbers + "more", field(head.size())).body,
+              HasSubstr("has 12 bytes behind"));
+  EXPECT_THAT(V2("double", head + numbers.substr(1), field(head.size())).body, HasSubstr("7 bytes are left"));
 }
 
 TEST_F(KServeTest, V2TellsWhatIsServed) {

@@ -247,6 +247,32 @@ TEST_F(BatchQueueTest, ADelayEndsWhenEverybodyWhoMayComeIsThere) {
   EXPECT_THAT(Ids(*queue.TryPop(At(12)).batch), ElementsAre(3, 4));
 }
 
+TEST_F(BatchQueueTest, ClientsThatWereJustAnsweredGetAMomentToShareALongBatch) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.times().Learn(1, milliseconds(16));
+  queue.times().Learn(2, milliseconds(32));
+  queue.Push(Make(1));
+  queue.Push(Make(2));
+  Answer(queue, std::move(*queue.TryPop(At(0)).batch));
+  queue.Push(Make(3, 40));
+  auto held = queue.TryPop(At(40));
+  EXPECT_FALSE(held.batch);
+  EXPECT_EQ(held.ask_again, At(41)) << "a 32nd of 32 ms";
+  queue.Push(Make(4, 40));
+  EXPECT_THAT(Ids(*queue.TryPop(At(40)).batch), ElementsAre(3, 4)) << "nobody else is around";
+}
+
+TEST_F(BatchQueueTest, ASmallModelWaitsForNobody) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.times().Learn(1, milliseconds(1));
+  queue.times().Learn(2, milliseconds(2));
+  queue.Push(Make(1));
+  queue.Push(Make(2));
+  Answer(queue, std::move(*queue.TryPop(At(0)).batch));
+  queue.Push(Make(3, 5));
+  EXPECT_THAT(Ids(*queue.TryPop(At(5)).batch), ElementsAre(3));
+}
+
 TEST_F(BatchQueueTest, ADelayNeverRunsIntoADeadline) {
   BatchQueue queue("m", {.capacity = 10, .batch_size = 8, .max_batch_delay = milliseconds(50)}, metrics_);
   queue.times().Record(1, milliseconds(5));
