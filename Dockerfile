@@ -1,5 +1,5 @@
 # An image that serves every model found in /models:
-#   docker build -t flambeau .
+#   docker build -t flambeau --build-arg FLAMBEAU_COMMIT=$(git rev-parse HEAD) .
 #   docker run -p 8080:8080 -p 8082:8082 -v "$PWD/build/demo/model-store:/models:ro" flambeau
 # Models are registered and removed through the management API, which listens inside the container only. Where others
 # reach it, it asks for tokens and does not start without them:
@@ -13,6 +13,8 @@ WORKDIR /flambeau
 COPY run ./
 RUN ./run setup
 COPY . .
+# What flambeau-train writes into archives: the context has no .git.
+ARG FLAMBEAU_COMMIT=
 RUN ./run build release
 
 FROM debian:bookworm-slim

@@ -1,11 +1,17 @@
+#include <algorithm>
 #include <iostream>
+#include <string>
 #include <unistd.h>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "model_store/archive/manifest.h"
 #include "trainer/news.h"
+#include "trainer/tracking/flags.h"
+#include "trainer/tracking/sweep.h"
+#include "trainer/tracking/tracking.h"
 
 namespace {
 
@@ -18,7 +24,7 @@ CLI::Validator Validator(Check check, const char* name) {
   return CLI::Validator([check](std::string& text) { return check(text).message; }, name);
 }
 
-void AddNews(CLI::App& app, trainer::NewsOptions& options) {
+void AddNews(CLI::App& app, trainer::NewsOptions& options, trainer::TrackingOptions& tracking) {
   CLI::App* news =
       app.add_subcommand("news", "Train a classifier of news items and pack it as a model archive");
   news->add_option("--data", options.data,
@@ -79,6 +85,7 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
   news->add_flag("--quiet", options.quiet, "Print errors only");
   news->add_flag("--json", options.json,
                  "Print a summary as JSON on standard output, the rest on standard error");
+  trainer::AddTrackingFlags(*news, tracking, "news");
   news->footer(
       "Ctrl-C ends training early and packs the best weights so far; a second one ends the program.\n\n"
       "Example:\n"
@@ -86,17 +93,17 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
       "  flambeau serve --model-store model-store --models news_classification.mar");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+/// One command line. `part`: it is one training of a sweep.
+int Train(const std::vector<std::string>& words, trainer::SweepPart* part) {
   trainer::NewsOptions options;
+  trainer::TrackingOptions tracking;
   CLI::App app("Trains models for Flambeau", "flambeau-train");
   app.set_version_flag("--version", "flambeau-train " FLAMBEAU_VERSION);
   app.require_subcommand(1);
   app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage.\nflambeau-train news --help lists the options.");
-  AddNews(app, options);
+  AddNews(app, options, tracking);
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // as CLI11 wants them
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? trainer::kDone : trainer::kUsage;
   }
@@ -104,5 +111,36 @@ int main(int argc, char** argv) {
     std::cerr << "--labels: " << status.message << '\n';
     return trainer::kUsage;
   }
-  return trainer::RunNews(options, {std::cout, std::cerr, isatty(STDERR_FILENO) == 1});
+  if (!tracking.sweep.empty() && !options.management.empty()) {
+    std::cerr << "--sweep and --register exclude each other: register the best archive afterwards\n";
+    return trainer::kUsage;
+  }
+  if (!tracking.sweep.empty()) {
+    const trainer::SweepOptions sweep{"news", options.out / (options.name + ".mar"), options.force,
+                                      options.quiet, options.json};
+    return trainer::RunSweep(tracking, sweep, words, std::cout, std::cerr,
+                             [](const auto& one, trainer::SweepPart& its) { return Train(one, &its); });
+  }
+  if (part != nullptr) {
+    options.out = part->out;
+    options.quiet = true;
+    options.json = false;
+    trainer::TrackingOptions its;
+    its.experiment = tracking.experiment;
+    its.runs = tracking.runs;
+    its.tags = tracking.tags;
+    its.parent = part->parent;
+    tracking = its;
+  }
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  return trainer::RunTracked(
+      tracking, "news", options.out / (options.name + ".mar"), options.quiet, std::cerr,
+      [&](std::ostream& err) {
+        return trainer::RunNews(options, {std::cout, err, terminal});
+      },
+      part != nullptr ? &part->record : nullptr);
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { return Train({argv + std::min(argc, 1), argv + argc}, nullptr); }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <mutex>
 
@@ -16,6 +18,9 @@ struct FreeEasy {
 };
 struct FreeUrl {
   void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
 };
 struct FreeList {
   void operator()(curl_slist* list) const { curl_slist_free_all(list); }
@@ -72,12 +77,27 @@ struct Receiver {
   HttpAnswer answer;
   std::size_t max_bytes = 0;
   bool too_large = false;
+  bool refused = false;  // by the sink
+  const std::function<bool(std::string_view)>* sink = nullptr;
+  CURL* easy = nullptr;
 };
 
 // libcurl is C: an exception must not pass through it. Out of memory ends the call like a broken connection.
 std::size_t ReceiveBody(char* bytes, std::size_t size, std::size_t count, void* user) noexcept {
   auto& receiver = *static_cast<Receiver*>(user);
   const std::size_t total = size * count;
+  if (*receiver.sink) {
+    long status = 0;
+    curl_easy_getinfo(receiver.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 200 && status < 300) {
+      try {
+        receiver.refused = !(*receiver.sink)({bytes, total});
+        return receiver.refused ? CURL_WRITEFUNC_ERROR : total;
+      } catch (const std::exception&) {
+        return CURL_WRITEFUNC_ERROR;
+      }
+    }
+  }
   if (total > receiver.max_bytes - receiver.answer.body.size()) {
     receiver.too_large = true;
     return CURL_WRITEFUNC_ERROR;
@@ -88,6 +108,12 @@ std::size_t ReceiveBody(char* bytes, std::size_t size, std::size_t count, void* 
     return CURL_WRITEFUNC_ERROR;
   }
   return total;
+}
+
+std::size_t SendFile(char* bytes, std::size_t size, std::size_t count, void* user) noexcept {
+  auto* file = static_cast<std::FILE*>(user);
+  const std::size_t read = std::fread(bytes, size, count, file);
+  return std::ferror(file) != 0 ? CURL_READFUNC_ABORT : read;
 }
 
 std::size_t ReceiveHeader(char* bytes, std::size_t size, std::size_t count, void* user) noexcept {
@@ -125,12 +151,11 @@ Status Failure(CURLcode code, const HttpCall& call, const Url& url, const Receiv
     return status(Code::kPayloadTooLarge,
                   fmt::format("the answer is larger than {} bytes", receiver.max_bytes));
   }
+  if (receiver.refused) return status(Code::kPayloadTooLarge, "the answer was not wanted to its end");
   switch (code) {
     case CURLE_COULDNT_CONNECT:
-      return status(
-          Code::kUnavailable,
-          fmt::format("connection refused: is the server running? start it with `flambeau serve` ({})",
-                      reason));
+      return status(Code::kUnavailable, fmt::format("connection refused: is the server running? {} ({})",
+                                                    call.start_advice, reason));
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
       return status(Code::kUnavailable, fmt::format("unknown host: is the name spelt right? ({})", reason));
@@ -138,7 +163,8 @@ Status Failure(CURLcode code, const HttpCall& call, const Url& url, const Receiv
       return status(
           Code::kDeadlineExceeded,
           fmt::format("no complete answer within {} ms; allow more time or look at the server's log",
-                      call.timeout.count()));
+                      call.timeout.count() > 0 ? call.timeout.count()
+                                               : std::chrono::milliseconds(call.stall_timeout).count()));
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
@@ -147,7 +173,7 @@ Status Failure(CURLcode code, const HttpCall& call, const Url& url, const Receiv
                     fmt::format("the connection broke before the answer was complete ({})", reason));
     case CURLE_PEER_FAILED_VERIFICATION:
       return status(
-          Code::kInternal,
+          Code::kPermissionDenied,
           fmt::format("the server's certificate is not trusted ({}); name the certificates to trust "
                       "with --ca-file",
                       reason));
@@ -195,6 +221,18 @@ Result<HttpAnswer> CallHttp(const HttpCall& call) {
 
   Receiver receiver;
   receiver.max_bytes = call.max_response_bytes;
+  receiver.sink = &call.sink;
+  receiver.easy = easy.get();
+  std::unique_ptr<std::FILE, CloseFile> body_file;
+  std::uintmax_t body_size = 0;
+  if (!call.body_file.empty()) {
+    std::error_code error;
+    body_size = std::filesystem::file_size(call.body_file, error);
+    if (!error) body_file.reset(std::fopen(call.body_file.c_str(), "rbe"));
+    if (body_file == nullptr) {
+      return Status{Code::kNotFound, fmt::format("cannot read {}", call.body_file.string())};
+    }
+  }
   char detail[CURL_ERROR_SIZE] = "";
   CURL* handle = easy.get();
   curl_easy_setopt(handle, CURLOPT_URL, call.url.c_str());
@@ -209,8 +247,17 @@ Result<HttpAnswer> CallHttp(const HttpCall& call) {
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(call.connect_timeout.count()));
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(call.timeout.count()));
   SetTls(handle, call.tls);
-  if (IsLoopback(url->host)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
-  if (!call.body.empty() || call.method == "POST" || call.method == "PUT") {
+  if (!call.use_proxy || IsLoopback(url->host)) curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+  if (call.stall_timeout.count() > 0) {
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(call.stall_timeout.count()));
+  }
+  if (body_file != nullptr) {
+    curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(handle, CURLOPT_READFUNCTION, &SendFile);
+    curl_easy_setopt(handle, CURLOPT_READDATA, body_file.get());
+    curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(body_size));
+  } else if (!call.body.empty() || call.method == "POST" || call.method == "PUT") {
     curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(call.body.size()));
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, call.body.data());
   }

@@ -1,5 +1,6 @@
 #include "serve/api/archive_source.h"
 
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -17,10 +18,40 @@ bool HasScheme(const std::string& url) {
   return colon != std::string::npos && colon > 0;
 }
 
+FetchLimits LimitsOf(const ManagementOptions& options) {
+  FetchLimits limits;
+  limits.max_bytes = options.max_download_bytes;
+  limits.timeout = options.download_timeout;
+  limits.connections = options.download_connections;
+  return limits;
+}
+
+/// A line every ten seconds.
+Progress LogProgress(const std::string& url) {
+  return [url, last = std::chrono::steady_clock::now()](std::uint64_t received, std::uint64_t total) mutable {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < std::chrono::seconds(10)) return;
+    last = now;
+    LogInfo("{}: {} of {} bytes are fetched.", url, received, total);
+  };
+}
+
+Result<ArchiveSource> FromCache(Result<FetchedSource> fetched) {
+  if (!fetched) return fetched.error();
+  const SourceOrigin& origin = fetched->origin;
+  LogInfo("{} is {}{}, sha256 {}{}.", origin.uri, origin.resolved,
+          origin.run_id.empty() ? "" : fmt::format(" of run {}", origin.run_id), origin.sha256,
+          fetched->was_cached ? ", from the cache" : "");
+  return ArchiveSource{fetched->path, false, OriginJson(origin), fetched->lease};
+}
+
 }  // namespace
 
 ArchiveSources::ArchiveSources(const ManagementOptions& options)
-    : store_(options.model_store), limits_{options.max_download_bytes, options.download_timeout} {
+    : store_(options.model_store),
+      limits_(LimitsOf(options)),
+      cache_{options.source_cache.empty() ? store_ / ".cache" : fs::path(options.source_cache),
+             options.source_cache_bytes, limits_} {
   Result<AllowedUrls> allowed = AllowedUrls::Parse(options.allowed_urls);
   if (allowed) {
     allowed_ = std::move(*allowed);
@@ -38,11 +69,13 @@ Result<ArchiveSource> ArchiveSources::Find(const std::string& url, bool may_be_t
     return Status{Code::kModelNotFound, fmt::format("Relative path is not allowed in url: {}", url)};
   }
   if (IsFetchUrl(url)) return Fetch(url, may_be_there);
+  if (IsSourceUri(url)) return FromCache(FetchSource(url, allowed_, cache_, LogProgress(url)));
   if (HasScheme(url)) {
     return Status{
         Code::kModelNotFound,
-        fmt::format("Given URL {} does not match any allowed URL(s): archives are fetched from http, https "
-                    "and file. Put it into the model store and register it by its file name.",
+        fmt::format("Given URL {} does not match any allowed URL(s): archives are fetched from http, https, "
+                    "file, s3, gs and MLflow (models:/, runs:/, mlflow-artifacts:/). Put it into the model "
+                    "store and register it by its file name.",
                     url)};
   }
   const fs::path name = fs::path(url).filename();
@@ -66,9 +99,18 @@ Result<ArchiveSource> ArchiveSources::Fetch(const std::string& url, bool may_be_
     source.fetched = false;
     return source;
   }
-  if (Status status = FetchArchive(url, allowed_, limits_, source.path); !status.ok()) return status;
+  if (Status status = FetchArchive(url, allowed_, limits_, source.path, LogProgress(url)); !status.ok())
+    return status;
   LogInfo("{} was fetched into the model store.", *name);
   return source;
+}
+
+Result<ArchiveSource> ArchiveSources::FindAgain(const nlohmann::ordered_json& origin) const {
+  const SourceOrigin read = ReadOrigin(origin);
+  if (read.uri.empty()) {
+    return Status{Code::kModelNotFound, "the snapshot does not say where the model is from"};
+  }
+  return FromCache(FetchAgain(read, allowed_, cache_, LogProgress(read.uri)));
 }
 
 void ArchiveSources::Discard(const ArchiveSource& source) const {

@@ -104,6 +104,7 @@ ordered_json DescribeVersion(const ModelVersion& version, bool is_default, bool 
     if (changes > 0) scaling["lastChange"] = last;
   }
   if (ordered_json tuning = version.tuning(); !tuning.is_null()) json["tuning"] = std::move(tuning);
+  if (!info.origin.is_null()) json["source"] = info.origin;
   if (!info.lineage.is_null()) json["lineage"] = info.lineage;
   return json;
 }

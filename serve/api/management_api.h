@@ -126,6 +126,7 @@ class ManagementApi {
   };
   Result<Registered> RegisterWith(const RegisterRequest& request, const Origin& origin);
   Result<LoadRequest> MakeLoadRequest(const RegisterRequest& request, const Origin& origin) const;
+  Result<ArchiveSource> FindSource(const RegisterRequest& request, const Origin& origin) const;
   void Configure(const RegisterRequest& request, const Origin& origin, const ModelConfig* of_setting,
                  const ModelConfig& of_archive, VersionOptions& options) const;
   [[nodiscard]] const ModelConfig* FindModelConfig(const std::string& name, const std::string& version) const;

@@ -40,6 +40,9 @@ struct ManagementOptions {
   std::string allowed_urls;             // expressions of URLs that archives may be fetched from; empty: none
   std::uint64_t max_download_bytes = 8ULL << 30;
   std::chrono::milliseconds download_timeout{600'000};
+  int download_connections = 4;                           // ranges of one large file that are fetched at once
+  std::string source_cache;                               // folder; empty: .cache in the model store
+  std::uint64_t source_cache_bytes = 20ULL << 30;         // of what nobody uses; 0: no limit
   std::chrono::milliseconds unregister_timeout{120'000};  // how long a running request holds up a removal
   bool allow_model_api = true;                            // register and unregister
   int default_workers = 0;                                // for a register call that names no initial_workers

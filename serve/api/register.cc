@@ -129,16 +129,28 @@ Result<LoadRequest> ManagementApi::MakeLoadRequest(const RegisterRequest& reques
   return load;
 }
 
+/// What the snapshot says a URI meant, it means again: a start serves the bytes that were served before.
+Result<ArchiveSource> ManagementApi::FindSource(const RegisterRequest& request, const Origin& origin) const {
+  const SnapshotModel* known = origin.expected;
+  if (known == nullptr && origin.snapshot != nullptr) {
+    for (const SnapshotModel& model : *origin.snapshot) {
+      if (model.url == request.url && !model.origin.is_null()) known = &model;
+    }
+  }
+  if (known != nullptr && !known->origin.is_null()) return sources_.FindAgain(known->origin);
+  return sources_.Find(known == nullptr ? request.url : known->file,
+                       origin.at_start || origin.expected != nullptr);
+}
+
 Result<ManagementApi::Registered> ManagementApi::RegisterWith(const RegisterRequest& request,
                                                               const Origin& origin) {
   Result<LoadRequest> load = MakeLoadRequest(request, origin);
   if (!load) return load.error();
-  const SnapshotModel* expected = origin.expected;
-  const bool may_be_there = origin.at_start || expected != nullptr;
-  Result<ArchiveSource> source =
-      sources_.Find(expected == nullptr ? request.url : expected->file, may_be_there);
+  Result<ArchiveSource> source = FindSource(request, origin);
   if (!source) return source.error();
   load->source = source->path;
+  load->origin = source->origin;
+  load->lease = source->lease;
   Result<ModelHandle> loaded = loader_.Load(*load);
   if (!loaded) {
     sources_.Discard(*source);

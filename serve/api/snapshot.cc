@@ -52,6 +52,7 @@ ordered_json VersionJson(const ModelVersion& version, bool is_default) {
   if (info.call.handler) ours["handler"] = *info.call.handler;
   if (!info.call.inputs.empty()) ours["input"] = info.call.inputs;
   if (info.call.batch) ours["batch"] = *info.call.batch;
+  if (!info.origin.is_null()) ours["source"] = info.origin;
   return {
       {"defaultVersion", is_default},
       {"marName", info.source},
@@ -117,6 +118,7 @@ std::string ReadVersion(const ordered_json& map, SnapshotModel& model) {
     return {};
   }
   model.url = TextOf(ours, "url").value_or(*file);
+  if (ours.contains("source")) model.origin = ours["source"];
   model.call.name = TextOf(ours, "modelName");
   model.call.version = TextOf(ours, "version");
   model.call.handler = TextOf(ours, "handler");

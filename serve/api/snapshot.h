@@ -17,8 +17,9 @@ namespace serve {
 struct SnapshotModel {
   std::string name;
   std::string version;
-  std::string file;  // of the model store
-  std::string url;   // as it was registered; shown by describe
+  std::string file;                 // of the model store
+  std::string url;                  // as it was registered; shown by describe
+  nlohmann::ordered_json origin{};  // of a model from the cache; else null
   CallParameters call;
   /// What a call had named: it holds again. In a snapshot of TorchServe every number counts as named.
   ModelConfig given;

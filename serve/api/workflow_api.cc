@@ -112,6 +112,12 @@ WorkflowApi::WorkflowApi(ManagementApi& management, InferenceApi& inference, Met
 
 Result<ArchiveSource> WorkflowApi::FindSource(const std::string& url) const {
   if (url.empty()) return Status{Code::kWorkflowNotFound, "Workflow not found at: "};
+  if (IsSourceUri(url)) {  // a restart looks for it in the store
+    return Status{
+        Code::kWorkflowNotFound,
+        fmt::format("Workflow not found at: {} (workflow archives are fetched from http, https and file)",
+                    url)};
+  }
   Result<ArchiveSource> source = sources_.Find(url, false);
   if (source || source.error().code != Code::kModelNotFound) return source;
   Status status{Code::kWorkflowNotFound, source.error().message};

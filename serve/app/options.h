@@ -39,8 +39,8 @@ struct AppOptions {
   ClientCertificates client_certificates;
   HttpLimits http;
   SequenceNames sequence_names;  // of header fields
-  int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
-  int management_threads = 2;  // they load models and wait for workers
+  int io_threads = 0;            // 0: half of the CPU quota, at least 2 where there are 2
+  int management_threads = 2;    // they load models and wait for workers
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
   TrafficOptions traffic;

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/api/mlflow_registry.h"
 #include "serve/base/log.h"
 #include "serve/config/address.h"
 #include "serve/http/api_description.h"
@@ -124,7 +125,15 @@ Status Server::OpenFollower() {
   Result<std::vector<Followed>> followed = ParseFollowed(options_.follow.models);
   if (!followed) return followed.error();
   if (followed->empty()) return {};
-  if (!registry_) return InvalidArgument("follow: this program was built without a model registry");
+  if (!registry_) {
+    Result<MlflowSettings> settings = MlflowSettingsOf();
+    if (!settings) {
+      return InvalidArgument(fmt::format("follow: {} (MLFLOW_TRACKING_URI says where the registry is)",
+                                         settings.error().message));
+    }
+    settings->max_retries = 1;  // the next look comes soon
+    registry_ = std::make_unique<MlflowRegistry>(std::move(*settings));
+  }
   follower_ =
       std::make_unique<Follower>(models_, management_api_, *registry_, options_.follow, std::move(*followed));
   return {};

@@ -36,7 +36,7 @@ namespace serve {
 class Server {
  public:
   /// `factories`: the runtimes that were built in. `options` is complete and valid (serve/config checks it).
-  /// `registry`: where the setting `follow` looks; null: nothing can be followed.
+  /// `registry`: where the setting `follow` looks; null: the MLflow server of MLFLOW_TRACKING_URI.
   Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
          std::unique_ptr<ModelRegistry> registry = nullptr);
   ~Server();

@@ -414,7 +414,7 @@ std::vector<Setting> MakeSettings() {
       1, 1'000'000'000, [](AppOptions& o, std::int64_t n) { o.follow.promote_after = static_cast<int>(n); }));
   rows.push_back(Expressions({"allowed_urls", kModels, "",
                               "Where archives may be fetched from: regular expressions of whole URLs (http, "
-                              "https, file) with commas "
+                              "https, file, s3, gs, models:/…, runs:/…, mlflow-artifacts:/…) with commas "
                               "between them. Empty: nowhere."}));
   rows.push_back(Size({"max_download_size", kModels, "8g", "What a fetched archive may have."}, 1, 1LL << 40,
                       [](AppOptions& o, std::int64_t n) {
@@ -423,6 +423,21 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(
       Number({"download_timeout", kModels, "600", "How long fetching an archive may take."}, "SECONDS", 1,
              86'400, [](AppOptions& o, std::int64_t n) { o.management_api.download_timeout = seconds(n); }));
+  rows.push_back(Number(
+      {"download_connections", kModels, "4", "Ranges of one large file that are fetched at once."}, "NUMBER",
+      1, 64,
+      [](AppOptions& o, std::int64_t n) { o.management_api.download_connections = static_cast<int>(n); }));
+  rows.push_back(Text(
+      {"source_cache", kModels, "",
+       "Where models of s3, gs and MLflow are kept, by their content; several servers may share it. Empty: "
+       ".cache in the model store."},
+      "FOLDER", [](AppOptions& o, std::string_view text) { o.management_api.source_cache = text; }));
+  rows.push_back(Size({"source_cache_size", kModels, "20g",
+                       "Above it, what was not used for the longest time goes; what is served stays. 0: no "
+                       "limit."},
+                      0, 1LL << 50, [](AppOptions& o, std::int64_t n) {
+                        o.management_api.source_cache_bytes = static_cast<std::uint64_t>(n);
+                      }));
   rows.push_back(Number({"unregister_model_timeout", kModels, "120",
                          "How long removing a model waits for the requests that it accepted."},
                         "SECONDS", 1, 86'400, [](AppOptions& o, std::int64_t n) {

@@ -239,6 +239,8 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
   info.source = request.source.filename().string();
   info.call = request.call;
   info.extensions = manifest.extensions;
+  info.origin = request.origin;
+  info.lease = request.lease;
   if (Status status = CheckModelName(info.name); !status.ok()) {
     return NameRefused(request, "name", info.name, request.name.has_value(), status);
   }

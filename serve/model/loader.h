@@ -29,6 +29,8 @@ struct LoadRequest {
   BatchRange batch;                // likewise
   VersionOptions options;
   bool at_start = false;
+  nlohmann::ordered_json origin;      // into VersionInfo
+  std::shared_ptr<const void> lease;  // likewise
   CallParameters call;
   /// Makes the options of the version, once its name and what its model-config.yaml says are known. May be
   /// empty: the archive's configuration then counts.

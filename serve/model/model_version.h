@@ -55,6 +55,8 @@ struct VersionInfo {
   std::string source;  // file or folder of the model store that it was loaded from
   CallParameters call;
   nlohmann::ordered_json extensions;  // the manifest's; null when there are none
+  nlohmann::ordered_json origin;      // OriginJson of a model that was fetched into the cache; else null
+  std::shared_ptr<const void> lease;  // keeps its files in the cache
 };
 
 struct WorkerStatus {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <exception>
 #include <fstream>
-#include <malloc.h>
 #include <pthread.h>
 #include <unistd.h>
 #include <utility>
@@ -12,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/sha256.h"
+#include "serve/base/free_memory.h"
 #include "serve/base/log.h"
 #include "serve/model/variant_search.h"
 
@@ -218,7 +218,7 @@ void Tuner::Tune(ModelVersion& version, const Sample& sample) try {
   }
   if (stop()) return;
   version.Use(*found);
-  malloc_trim(0);  // what the losers used
+  ReturnFreeMemory();  // what the losers used
   if (found->workers > 1 && version.MinWorkers() == 1) version.Scale(found->workers, found->workers, false);
   report.erase("format");
   ordered_json shown{{"state", stored ? "stored" : "done"}, {"seconds", seconds()}};

@@ -98,7 +98,8 @@ class Server:
 
     def pack_workflow(self):
         """chain.war: double, then triple. Its handler has nothing to do, but TorchServe wants one."""
-        manifest = {"workflow": {"workflowName": "chain", "specFile": "chain.yaml", "handler": "functions.py"}}
+        manifest = {"workflow": {"workflowName": "chain", "specFile": "chain.yaml", "handler": "functions.py"},
+                    "archiverVersion": "0.2.15"}
         with zipfile.ZipFile(self.store / "chain.war", "w") as archive:
             archive.writestr("WAR-INF/MANIFEST.json", json.dumps(manifest))
             archive.writestr("functions.py", "")

@@ -8,6 +8,9 @@
 
 #include "tools/archiver/archive_commands.h"
 #include "tools/cli/api_client.h"
+#include "tools/cli/baseline_commands.h"
+#include "tools/cli/fetch_command.h"
+#include "tools/cli/runs_commands.h"
 #include "tools/cli/server_commands.h"
 
 namespace serve {
@@ -58,8 +61,11 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   AddWorkflowsCommands(app, client, exit_code);
   AddTrafficCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
+  AddFetchCommand(app, streams.out, streams.err, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
+  AddRunsCommands(app, client, exit_code);
+  AddBaselineCommands(app, client, exit_code);
   app.footer(
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
       "Each command has its own --help, with an example.\n"

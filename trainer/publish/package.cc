@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "handlers/text/labels.h"
+#include "trainer/tracking/baseline.h"
 
 namespace serve::trainer {
 namespace {
@@ -67,6 +68,7 @@ Result<CreatedArchive> PackModel(const Package& package, const Vocabulary& vocab
   options.outputs = {{"probabilities", DType::kFloat32, {static_cast<std::int64_t>(package.labels.size())}}};
   options.example_input = work.path() / "example_input.json";
   options.lineage = package.lineage;
+  AddBaseline(options.lineage);
   options.export_path = out;
   options.force = force;
   return CreateArchive(options);

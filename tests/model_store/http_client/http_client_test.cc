@@ -1,7 +1,10 @@
 #include "model_store/http_client/http_client.h"
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <thread>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -141,6 +144,47 @@ TEST(HttpClientTest, ManyThreadsMayCallAtOnce) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(answered, 8);
+}
+
+TEST(HttpClientTest, ABodyMayComeFromAFile) {
+  FakeServer server(Echo);
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("flambeau-body-" + std::to_string(getpid()));
+  std::ofstream(file) << std::string(200'000, 'f');
+  HttpCall call;
+  call.method = "PUT";
+  call.url = server.url();
+  call.headers = {{"Content-Type", "text/plain"}};
+  call.body_file = file;
+  call.timeout = {};
+  call.stall_timeout = std::chrono::seconds(60);
+  const Result<HttpAnswer> answer = CallHttp(call);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->body, std::string(200'000, 'f'));
+  EXPECT_EQ(answer->Header("x-seen"), "PUT text/plain");
+  std::filesystem::remove(file);
+  EXPECT_EQ(ErrorOf(call).code, Code::kNotFound);
+}
+
+TEST(HttpClientTest, ASinkGetsGoodAnswersAndMayEndThem) {
+  std::atomic<int> status{200};
+  FakeServer server([&](const auto&) { return FakeServer::Json(status, std::string(500'000, 'x')); });
+  std::size_t bytes = 0;
+  HttpCall call;
+  call.url = server.url();
+  call.max_response_bytes = 600'000;
+  call.sink = [&bytes](std::string_view piece) {
+    bytes += piece.size();
+    return true;
+  };
+  ASSERT_TRUE(CallHttp(call));
+  EXPECT_EQ(bytes, 500'000U);
+  call.sink = [](std::string_view) { return false; };
+  EXPECT_EQ(ErrorOf(call).code, Code::kPayloadTooLarge);
+  status = 500;  // what went wrong is no part of the file
+  const Result<HttpAnswer> failed = CallHttp(call);
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->body.size(), 500'000U);
 }
 
 TEST(UrlEncodeTest, EverythingButTheUnreservedIsEncoded) {
