@@ -7,33 +7,48 @@ namespace serve {
 
 Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view version) const {
   Result<ModelHandle> found = models_.Find(model, version);
-  // While the start's models are loading, "not found" would be final where "not yet" is true.
-  if (!found && models_.Starting() && found.error().code == Code::kModelNotFound) {
-    return Status{
-        Code::kUnavailable,
-        found.error().message + " (models are still loading: try again, GET /ping tells when they are)"};
-  }
+  if (!found) return NotYet(found.error());
   return found;
+}
+
+Status InferenceApi::NotYet(Status status) const {
+  if (!models_.Starting() || status.code != Code::kModelNotFound) return status;
+  return {Code::kUnavailable,
+          status.message + " (models are still loading: try again, GET /ping tells when they are)"};
 }
 
 InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
                                              UniqueFunction<void(Result<Prediction>)> done) {
-  Result<ModelHandle> found = Find(call.model, call.version);
+  Result<ServedModels::Chosen> found = ServedModels::Chosen();
+  if (call.context.sequence) {  // its state is kept by one version
+    Result<ModelHandle> handle = models_.Find(call.model, call.version);
+    if (handle) {
+      found->version = std::move(*handle);
+    } else {
+      found = handle.error();
+    }
+  } else {
+    found = models_.Choose(call.model, call.version, call.header);
+  }
   if (!found) {
-    done(found.error());
+    done(NotYet(found.error()));
     return {call.context.deadline, nullptr};
   }
-  const ModelHandle version = std::move(*found);
+  const ModelHandle version = std::move(found->version);
+  Shadow::CopyHandle copy;
+  if (found->shadow) copy = shadow_.Take(call.request, std::move(found->shadow), found->shadow_tolerance);
   const TimePoint arrival = call.context.arrival;
   // The callback holds a lease, so the version outlives its answer.
   const ModelVersion::Submitted submitted = version->Submit(
       std::move(call.request), std::move(call.context),
-      [model = version, arrival, done = std::move(done)](Result<ModelVersion::Computed> computed) mutable {
+      [this, model = version, arrival, copy = std::move(copy),
+       done = std::move(done)](Result<ModelVersion::Computed> computed) mutable {
         if (!computed) {
           model.reset();
           done(computed.error());
           return;
         }
+        if (copy) shadow_.Send(std::move(copy), model, computed->output, computed->hint);
         done(Prediction{std::move(model), std::move(computed->output), computed->hint, arrival});
       });
   return {submitted.deadline, submitted.run_here ? version : nullptr};
@@ -50,7 +65,7 @@ Result<InferenceApi::Metadata> InferenceApi::Describe(std::string_view model,
   const VersionInfo& info = (*found)->info();
   Metadata metadata;
   metadata.name = info.name;
-  if (const auto entry = models_.Get(model); entry) {
+  if (const auto entry = models_.Get(info.name); entry) {
     for (const ModelHandle& handle : entry->versions) metadata.versions.push_back(handle->info().version);
   }
   metadata.platform = "pytorch_" + info.runtime;

@@ -3,9 +3,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "serve/api/options.h"
+#include "serve/api/shadow.h"
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
 #include "serve/model/served_models.h"
@@ -16,9 +18,10 @@ namespace serve {
 /// One call of the predictions API, before any model has seen it.
 struct PredictCall {
   std::string_view model;    // both only need to live until Predict returns
-  std::string_view version;  // empty: the default version
+  std::string_view version;  // empty: the default version, or what the traffic plan says
   Request request;
   RequestContext context;
+  HeaderOf header{};  // of the client's request, for a plan with a sticky header; likewise
 };
 
 /// What a model computed, with the lease that keeps the model alive until it is rendered.
@@ -33,8 +36,8 @@ struct Prediction {
 class InferenceApi {
  public:
   /// `models` is borrowed from the application and outlives this.
-  explicit InferenceApi(ServedModels& models, SequenceNames names = {})
-      : models_(models), sequence_names_(std::move(names)) {}
+  explicit InferenceApi(ServedModels& models, SequenceNames names = {}, TrafficOptions traffic = {})
+      : models_(models), sequence_names_(std::move(names)), shadow_(std::move(traffic)) {}
 
   /// Finds the version, prepares the request and queues it. `done` is called exactly once: on this thread
   /// before Predict returns when the request is refused (unknown model, bad input, full queue), else later on
@@ -70,10 +73,16 @@ class InferenceApi {
   /// False while a model is loading at start-up, a version has fewer live workers than min_worker, or the
   /// server is shutting down; `why` says which.
   bool Ready(std::string* why) const { return models_.Ready(why); }
+  /// No more copies of requests for shadow versions: before the versions are closed.
+  void StopShadow() { shadow_.Stop(); }
 
  private:
+  /// While the start's models are loading, "not found" would be final where "not yet" is true.
+  [[nodiscard]] Status NotYet(Status status) const;
+
   ServedModels& models_;
   const SequenceNames sequence_names_;
+  Shadow shadow_;
 };
 
 }  // namespace serve

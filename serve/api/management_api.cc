@@ -7,6 +7,7 @@
 
 #include "serve/api/describe.h"
 #include "serve/api/page.h"
+#include "serve/api/traffic_state.h"
 #include "serve/base/log.h"
 
 namespace serve {
@@ -36,7 +37,7 @@ Status ManagementApi::RefuseModelApi(std::string_view what) const {
 }
 
 Result<ManagementReply> ManagementApi::Register(const RegisterRequest& request) {
-  if (request.workflow.empty()) {  // else it was asked for the whole
+  if (request.workflow.empty() && !request.by_server) {  // else it was asked for the whole
     if (Status status = RefuseModelApi("Registering"); !status.ok()) return status;
   }
   const Result<Registered> done = RegisterWith(request, {.workers = options_.default_workers});
@@ -70,6 +71,8 @@ Result<ManagementReply> ManagementApi::Describe(const std::string& model, const 
                                 model)};
     }
     reply.body.push_back(DescribeVersion(*handle, text == entry->default_version, customized && !all));
+    if (ordered_json traffic = VersionTrafficJson(*entry, *handle); !traffic.is_null())
+      reply.body.back()["traffic"] = std::move(traffic);
   }
   if (reply.body.empty()) {
     return Status{Code::kVersionNotFound,
@@ -114,7 +117,9 @@ Result<ManagementReply> ManagementApi::Scale(const ScaleRequest& request) {
 }
 
 Result<ManagementReply> ManagementApi::SetDefault(const std::string& model, const std::string& version) {
-  if (Status status = models_.SetDefault(model, version); !status.ok()) return status;
+  Status status =
+      models_.Promote(model, version, fmt::format("version {} was made the default one", version));
+  if (!status.ok()) return status;
   WriteSnapshot("snapshot");
   return Reply(Outcome::kDone, fmt::format("Default version successfully updated for model \"{}\" to \"{}\"",
                                            model, version));
@@ -129,8 +134,9 @@ bool ManagementApi::IsSource(const std::string& file) const {
   return false;
 }
 
-Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version) {
-  if (Status status = RefuseModelApi("Unregistering"); !status.ok()) return status;
+Result<ManagementReply> ManagementApi::Unregister(const std::string& model, const std::string& version,
+                                                  bool by_server) {
+  if (Status status = by_server ? Status() : RefuseModelApi("Unregistering"); !status.ok()) return status;
   VersionInfo removed;
   {
     const Result<ModelHandle> found = models_.Find(model, version);

@@ -38,7 +38,8 @@ struct RegisterRequest {
   std::vector<std::string> inputs;   // ours: `name:dtype:[shape]`, for a model that declares none
   std::optional<std::string> batch;  // ours: `1..64` or `8`, likewise
   bool synchronous = true;
-  std::string workflow;  // not empty: for this workflow, which removes it again
+  std::string workflow;    // not empty: for this workflow, which removes it again
+  bool by_server = false;  // no client asks: the model API may be off
   /// Of a snapshot: minimum and maximum of workers, whatever the archive says.
   std::optional<std::pair<int, int>> exact_workers;
 };
@@ -87,7 +88,9 @@ class ManagementApi {
   Result<ManagementReply> Scale(const ScaleRequest& request);
   Result<ManagementReply> SetDefault(const std::string& model, const std::string& version);
   /// A part of a workflow is kConflict: the workflow is removed as a whole.
-  Result<ManagementReply> Unregister(const std::string& model, const std::string& version);
+  /// `by_server`: no client asks, so that the model API may be off.
+  Result<ManagementReply> Unregister(const std::string& model, const std::string& version,
+                                     bool by_server = false);
   /// Removes what was registered for this workflow. The first error; the others are tried all the same.
   Status UnregisterModelsOf(const std::string& workflow);
   /// kMethodNotAllowed when the model API is off.
@@ -103,6 +106,8 @@ class ManagementApi {
   std::vector<Status> LoadAtStart(const StartPlan& plan);
   /// What is registered besides models, after a change: a snapshot notes it.
   void NoteWorkflows(std::vector<SnapshotWorkflow> workflows);
+  /// The traffic of a model was changed: a snapshot notes it.
+  void NoteTraffic() { WriteSnapshot("snapshot"); }
   /// The snapshot of the end; changes after it are not noted any more.
   void StopSnapshots();
 

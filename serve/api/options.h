@@ -8,6 +8,23 @@
 
 namespace serve {
 
+/// How requests are divided between the versions of a model.
+struct TrafficOptions {
+  std::string sticky_header = "X-Sticky-Key";      // of a plan that names none; empty: none
+  std::size_t shadow_backlog = 256;                // copies that wait or run; more are dropped
+  std::uint64_t shadow_max_body_bytes = 1U << 20;  // a larger body is not copied
+  std::chrono::milliseconds rule_interval{1000};   // between two looks at the counters
+};
+
+/// Models whose version follows an alias of a registry.
+struct FollowOptions {
+  std::string models;                          // `models:/NAME@ALIAS` with commas between them; empty: none
+  std::chrono::milliseconds interval{10'000};  // between two looks at the aliases
+  int canary_percent = 0;   // what a new version gets until the rule decides; 0: all at once
+  int promote_after = 500;  // requests, of that rule
+  int workers = 1;          // of the first version
+};
+
 /// What the fields of a request and its answer that speak of sequences are called.
 struct SequenceNames {
   std::string id = "ts_request_sequence_id";

@@ -145,7 +145,8 @@ void ReadWorkflows(const ordered_json& list, Snapshot& snapshot) {
 
 std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::vector<bool>& is_default,
                          const std::vector<SnapshotWorkflow>& workflows, std::string_view name,
-                         std::chrono::system_clock::time_point now) {
+                         std::chrono::system_clock::time_point now,
+                         const std::vector<SnapshotTraffic>& traffic) {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
   ordered_json models = ordered_json::object();
   for (std::size_t i = 0; i < versions.size(); ++i) {
@@ -161,6 +162,7 @@ std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::ve
     snapshot["flambeau"]["workflows"].push_back(
         {{"workflowName", workflow.name}, {"workflowUrl", workflow.url}, {"file", workflow.file}});
   }
+  for (const SnapshotTraffic& one : traffic) snapshot["flambeau"]["traffic"][one.model] = one.kept;
   return fmt::format("#Saving snapshot\n#{:%a %b %d %H:%M:%S} UTC {:%Y}\nmodel_snapshot={}\n",
                      fmt::gmtime(seconds), fmt::gmtime(seconds),
                      Escaped(snapshot.dump(2, ' ', false, ordered_json::error_handler_t::replace)));
@@ -176,6 +178,9 @@ Result<Snapshot> ParseSnapshotJson(std::string_view text) {
   const auto ours = parsed.find("flambeau");
   if (ours != parsed.end() && ours->is_object() && ours->contains("workflows")) {
     ReadWorkflows((*ours)["workflows"], snapshot);
+  }
+  if (ours != parsed.end() && ours->is_object() && ours->contains("traffic")) {
+    for (const auto& [model, kept] : (*ours)["traffic"].items()) snapshot.traffic.push_back({model, kept});
   }
   for (const auto& [name, versions] : parsed["models"].items()) {
     if (!versions.is_object()) {

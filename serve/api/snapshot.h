@@ -32,19 +32,26 @@ struct SnapshotWorkflow {
   std::string file;  // of the workflow store
 };
 
+/// How the requests of a model are divided, as traffic_state.h reads it.
+struct SnapshotTraffic {
+  std::string model;
+  nlohmann::ordered_json kept;
+};
+
 struct Snapshot {
   std::vector<SnapshotModel> models;
   std::vector<SnapshotWorkflow> workflows;
+  std::vector<SnapshotTraffic> traffic;
   std::vector<std::string> problems;  // entries that cannot be used, each with its reason
 };
 
 /// The text of a snapshot file, in TorchServe's form: properties with `model_snapshot`, a JSON text. What
-/// TorchServe has no place for stands under the key `flambeau` of each version, workflows under that of the
-/// whole. Settings are not part of it:
-/// they come from the configuration alone.
+/// TorchServe has no place for stands under the key `flambeau` of each version, workflows and traffic under
+/// that of the whole. Settings are not part of it: they come from the configuration alone.
 std::string SnapshotText(const std::vector<ModelHandle>& versions, const std::vector<bool>& is_default,
                          const std::vector<SnapshotWorkflow>& workflows, std::string_view name,
-                         std::chrono::system_clock::time_point now);
+                         std::chrono::system_clock::time_point now,
+                         const std::vector<SnapshotTraffic>& traffic = {});
 
 /// Reads the JSON text that `model_snapshot` holds. Errors: kInvalidArgument when it is none at all.
 Result<Snapshot> ParseSnapshotJson(std::string_view json);

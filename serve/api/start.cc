@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "serve/api/management_api.h"
+#include "serve/api/traffic_state.h"
 #include "serve/base/log.h"
 
 namespace serve {
@@ -31,6 +32,7 @@ void InParallel(std::size_t count, int threads, const std::function<void(std::si
 struct ManagementApi::Restoring {
   std::vector<SnapshotModel> models;
   std::vector<SnapshotWorkflow> workflows;
+  std::vector<SnapshotTraffic> traffic;
   std::string file;        // its name in the folder; empty: it is not from there
   std::string why_not;     // the first reason why it does not fit
   bool only_this = false;  // the configuration named it: load_models does not count
@@ -61,6 +63,7 @@ ManagementApi::Restoring ManagementApi::FindSnapshot(const std::string& model_sn
   if (!found.problems.empty()) restoring.why_not = found.problems.front();
   restoring.models = std::move(found.models);
   restoring.workflows = std::move(found.workflows);
+  restoring.traffic = std::move(found.traffic);
   return restoring;
 }
 
@@ -135,6 +138,10 @@ std::vector<Status> ManagementApi::LoadAtStart(const StartPlan& plan) {
     results.push_back(std::move(status));
   }
   ChooseDefaults(registered, restoring.models);
+  for (const SnapshotTraffic& one : restoring.traffic) {
+    const Status status = RestoreTraffic(models_, one.model, one.kept);
+    if (!status.ok()) LogError("Failed to restore the traffic of model {}: {}", one.model, status.message);
+  }
   if (!restoring.file.empty()) {
     if (!restoring.why_not.empty()) snapshots_->SetAside(restoring.file, restoring.why_not);
     snapshots_->EndRestore();
@@ -171,7 +178,10 @@ void ManagementApi::WriteSnapshot(std::string_view kind) {
   if (!write_snapshots_) return;
   std::vector<ModelHandle> versions;
   std::vector<bool> is_default;
+  std::vector<SnapshotTraffic> traffic;
   for (const ServedModels::Entry& entry : models_.List()) {
+    if (nlohmann::ordered_json kept = KeptTraffic(entry); !kept.is_null())
+      traffic.push_back({entry.name, std::move(kept)});
     for (const ModelHandle& version : entry.versions) {
       if (!version->info().call.workflow.empty()) continue;  // it is not served on its own
       versions.push_back(version);
@@ -180,7 +190,8 @@ void ManagementApi::WriteSnapshot(std::string_view kind) {
   }
   const auto now = std::chrono::system_clock::now();
   const std::string name = snapshots_->NextName(kind, now);
-  const Status status = snapshots_->Write(name, SnapshotText(versions, is_default, workflows_, name, now));
+  const Status status =
+      snapshots_->Write(name, SnapshotText(versions, is_default, workflows_, name, now, traffic));
   if (status.ok()) {
     snapshots_failed_ = false;
   } else if (!std::exchange(snapshots_failed_, true)) {  // a read-only store says it once

@@ -39,10 +39,12 @@ struct AppOptions {
   ClientCertificates client_certificates;
   HttpLimits http;
   SequenceNames sequence_names;  // of header fields
-  int io_threads = 0;          // 0: half of the CPU quota, at least 2 where there are 2
-  int management_threads = 2;  // they load models and wait for workers
+  int io_threads = 0;            // 0: half of the CPU quota, at least 2 where there are 2
+  int management_threads = 2;    // they load models and wait for workers
 
   ManagementOptions management_api;  // `defaults.intra_op_threads` is planned by the application
+  TrafficOptions traffic;
+  FollowOptions follow;
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
   std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
   bool config_snapshots = true;  // note what is registered, and restore it at the next start

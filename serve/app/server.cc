@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/api/mlflow_registry.h"
 #include "serve/base/log.h"
 #include "serve/config/address.h"
 #include "serve/http/api_description.h"
@@ -51,7 +52,8 @@ fs::path TuningFolder(const AppOptions& options) {
 
 }  // namespace
 
-Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories)
+Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
+               std::unique_ptr<ModelRegistry> registry)
     : options_(Plan(std::move(options))),
       unpack_folder_(MakeUnpackFolder(options_.management_api.unpack_folder)),
       metrics_(options_.torchserve_metric_names),
@@ -59,10 +61,12 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
               {.budget = options_.tuning_budget,
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus}),
-      inference_api_(models_, options_.sequence_names),
+      inference_api_(models_, options_.sequence_names, options_.traffic),
       management_api_(models_, loader_, options_.management_api),
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),
+      traffic_api_(models_, management_api_, options_.traffic),
+      registry_(std::move(registry)),
       management_pool_(static_cast<std::size_t>(std::max(1, options_.management_threads))),
       io_threads_(static_cast<std::size_t>(options_.io_threads)) {}
 
@@ -92,9 +96,12 @@ Status Server::Start() {
   if (Status status = OpenTls(); !status.ok()) return status;
   if (Status status = OpenMetrics(); !status.ok()) return status;
   if (Status status = OpenTokens(); !status.ok()) return status;
+  if (Status status = OpenFollower(); !status.ok()) return status;
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
     autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
+  traffic_rules_ = std::make_unique<Periodic>(options_.traffic.rule_interval,
+                                              [this] { traffic_api_.JudgeRules(SteadyClock::now()); });
   if (tokens_) {
     if (Status status = tokens_->Publish(); !status.ok()) return status;
   }
@@ -107,7 +114,29 @@ void Server::LoadModels() {
   };
   management_api_.LoadAtStart(
       {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
+  if (follower_) {
+    follower_->Look();  // what it finds is there from the start
+    following_ = std::make_unique<Periodic>(options_.follow.interval, [this] { follower_->Look(); });
+  }
   models_.SetStarting(false);
+}
+
+Status Server::OpenFollower() {
+  Result<std::vector<Followed>> followed = ParseFollowed(options_.follow.models);
+  if (!followed) return followed.error();
+  if (followed->empty()) return {};
+  if (!registry_) {
+    Result<MlflowSettings> settings = MlflowSettingsOf();
+    if (!settings) {
+      return InvalidArgument(fmt::format("follow: {} (MLFLOW_TRACKING_URI says where the registry is)",
+                                         settings.error().message));
+    }
+    settings->max_retries = 1;  // the next look comes soon
+    registry_ = std::make_unique<MlflowRegistry>(std::move(*settings));
+  }
+  follower_ =
+      std::make_unique<Follower>(models_, management_api_, *registry_, options_.follow, std::move(*followed));
+  return {};
 }
 
 Status Server::OpenMetrics() {
@@ -167,6 +196,7 @@ std::vector<Server::Api> Server::Apis() {
   if (options_.management_listener) {
     Router management = ManagementRouter(management_api_, inference_api_, management_pool_);
     management.Add(WorkflowManagementRouter(workflow_api_, management_pool_));
+    management.Add(TrafficRouter(traffic_api_, management_pool_));
     apis.push_back({options_.management, "--management-address", "Management", "Flambeau management API",
                     asked.management, std::move(management), management_});
     if (tokens_) apis.back().router.Protect(TokenGuard(*tokens_, TokenScope::kManagement));
@@ -255,12 +285,15 @@ bool Server::Stop() {
   const TimePoint deadline = SteadyClock::now() + options_.grace;
   models_.SetDraining();
   autoscaler_.reset();
+  traffic_rules_.reset();
+  if (follower_) follower_->Stop();
   loader_.StopTuning();
   bool complete = true;
   for (const auto& listener : listeners_) listener->StopAccepting();
   for (const auto& listener : listeners_) {
     if (!listener->Drain(deadline)) complete = false;
   }
+  inference_api_.StopShadow();
   metric_job_.reset();  // while the models' counters are there
   management_api_.StopSnapshots();
   models_.DrainAll(deadline);

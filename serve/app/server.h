@@ -9,10 +9,13 @@
 
 #include <boost/asio/thread_pool.hpp>
 
+#include "serve/api/follower.h"
 #include "serve/api/inference_api.h"
 #include "serve/api/management_api.h"
+#include "serve/api/traffic_api.h"
 #include "serve/api/workflow_api.h"
 #include "serve/app/options.h"
+#include "serve/base/periodic.h"
 #include "serve/base/status.h"
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
@@ -33,7 +36,9 @@ namespace serve {
 class Server {
  public:
   /// `factories`: the runtimes that were built in. `options` is complete and valid (serve/config checks it).
-  Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories);
+  /// `registry`: where the setting `follow` looks; null: the MLflow server of MLFLOW_TRACKING_URI.
+  Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
+         std::unique_ptr<ModelRegistry> registry = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -50,7 +55,7 @@ class Server {
   /// model, and the process must end without running destructors.
   [[nodiscard]] bool Stop();
   /// A version is being timed, or loads although its time is over: the destructor would wait for it.
-  [[nodiscard]] bool Busy() const { return loader_.Busy(); }
+  [[nodiscard]] bool Busy() const { return loader_.Busy() || (follower_ && follower_->Busy()); }
   /// For a process that ends without running destructors: removes what it would leave on the disk.
   void RemoveUnpackedFiles();
 
@@ -75,6 +80,7 @@ class Server {
   Status OpenTls();
   Status OpenMetrics();
   Status OpenTokens();
+  Status OpenFollower();
   std::vector<Api> Apis();
   Status OpenListeners();
   /// One listener for the APIs that are to be at the same place.
@@ -94,9 +100,14 @@ class Server {
   InferenceApi inference_api_;
   ManagementApi management_api_;
   WorkflowApi workflow_api_;
+  TrafficApi traffic_api_;
+  std::unique_ptr<ModelRegistry> registry_;
+  std::unique_ptr<Follower> follower_;  // none: nothing is followed
   boost::asio::thread_pool management_pool_;
   IoThreads io_threads_;
   std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unique_ptr<Periodic> traffic_rules_;  // judges them
+  std::unique_ptr<Periodic> following_;      // looks at the aliases
   // Who serves what; several may be the same, null: nobody.
   Listener* inference_ = nullptr;
   Listener* management_ = nullptr;

@@ -248,6 +248,21 @@ Setting ModelsSetting(const Row& row) {
   return setting;
 }
 
+Setting Followed(const Row& row) {
+  Setting setting = Begin(row, "LIST");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    // The form of an item; the rest is said by whoever reads the list.
+    for (std::string_view rest = text; !rest.empty();) {
+      const std::string_view item = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(item.size() + 1, rest.size()));
+      if (item.find('@') == std::string_view::npos) return "models:/NAME@ALIAS, with commas between several";
+    }
+    options.follow.models = text;
+    return {};
+  };
+  return setting;
+}
+
 constexpr std::string_view kAddresses = "Addresses";
 constexpr std::string_view kTls = "TLS, for addresses that begin with https://";
 constexpr std::string_view kTokens = "Tokens";
@@ -365,6 +380,38 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Text({"model_snapshot", kModels, "",
                        "The JSON text of a snapshot: it alone decides what is loaded at start."},
                       "JSON", [](AppOptions& o, std::string_view text) { o.model_snapshot = text; }));
+  rows.push_back(Text({"traffic_sticky_header", kModels, "X-Sticky-Key",
+                       "Header whose value keeps a client on one version while requests are divided, unless "
+                       "the plan of the model names another one. Empty: none."},
+                      "NAME", [](AppOptions& o, std::string_view text) { o.traffic.sticky_header = text; }));
+  rows.push_back(Number({"traffic_shadow_backlog", kModels, "256",
+                         "Copies of requests for shadow versions that wait or run; more are dropped."},
+                        "N", 1, 1'000'000, [](AppOptions& o, std::int64_t n) {
+                          o.traffic.shadow_backlog = static_cast<std::size_t>(n);
+                        }));
+  rows.push_back(Size({"traffic_shadow_max_body_size", kModels, "1m",
+                       "A request with a larger body is not copied for a shadow version."},
+                      0, 1LL << 40, [](AppOptions& o, std::int64_t n) {
+                        o.traffic.shadow_max_body_bytes = static_cast<std::uint64_t>(n);
+                      }));
+  rows.push_back(Number({"traffic_rule_interval", kModels, "1000",
+                         "How often the rules that promote versions look at the counters."},
+                        "MS", 10, 3'600'000,
+                        [](AppOptions& o, std::int64_t n) { o.traffic.rule_interval = milliseconds(n); }));
+  rows.push_back(Followed({"follow", kModels, "",
+                           "Models whose version follows an alias of a model registry: "
+                           "models:/NAME@ALIAS, with commas between them."}));
+  rows.push_back(Number({"follow_interval", kModels, "10000", "How often the aliases are looked at."}, "MS",
+                        100, 86'400'000,
+                        [](AppOptions& o, std::int64_t n) { o.follow.interval = milliseconds(n); }));
+  rows.push_back(Number({"follow_canary", kModels, "0",
+                         "What a new version gets until a rule decides about it. 0: all at once."},
+                        "PERCENT", 0, 99, [](AppOptions& o, std::int64_t n) {
+                          o.follow.canary_percent = static_cast<int>(n);
+                        }));
+  rows.push_back(Number(
+      {"follow_promote_after", kModels, "500", "Requests that it must answer until that rule decides."}, "N",
+      1, 1'000'000'000, [](AppOptions& o, std::int64_t n) { o.follow.promote_after = static_cast<int>(n); }));
   rows.push_back(Expressions({"allowed_urls", kModels, "",
                               "Where archives may be fetched from: regular expressions of whole URLs (http, "
                               "https, file, s3, gs, models:/…, runs:/…, mlflow-artifacts:/…) with commas "

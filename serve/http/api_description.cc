@@ -55,6 +55,45 @@ ordered_json Schemas() {
   some_rows["minItems"] = 1;
   ordered_json some_tensors = ArrayOf(Ref("Tensor"));
   some_tensors["minItems"] = 1;
+  const ordered_json percent = {{"type", "number"}, {"minimum", 0}, {"maximum", 100}};
+  const ordered_json not_negative = {{"type", "number"}, {"minimum", 0}};
+  const auto map_of = [](const ordered_json& values) {
+    return ordered_json{{"type", "object"}, {"additionalProperties", values}};
+  };
+  const auto or_null = [](ordered_json schema, bool closed = false) {
+    schema["nullable"] = true;
+    if (closed) schema["additionalProperties"] = false;
+    return schema;
+  };
+  ordered_json plan = Object(
+      {{"weights", or_null(map_of(percent))},
+       {"aliases", or_null(map_of(or_null(text)))},
+       {"sticky_header", or_null(text)},
+       {"shadow",
+        or_null(Object({{"version", text}, {"percent", percent}, {"tolerance", not_negative}}, {"version"}),
+                true)},
+       {"rule", or_null(Object({{"promote_after", {{"type", "number"}, {"minimum", 1}}},
+                                {"max_error_increase", {{"type", "number"}, {"minimum", 0}, {"maximum", 1}}},
+                                {"max_p99_ratio", not_negative},
+                                {"p99_slack_ms", not_negative},
+                                {"min_seconds", not_negative}},
+                               {}),
+                        true)}},
+      {});
+  plan["additionalProperties"] = false;
+  const ordered_json traffic = Object({{"model", text},
+                                       {"default_version", text},
+                                       {"weights", map_of(percent)},
+                                       {"aliases", map_of(text)},
+                                       {"sticky_header", text},
+                                       {"shadow", Type("object")},
+                                       {"rule", Type("object")},
+                                       {"why", text},
+                                       {"follow", text},
+                                       {"since", text},
+                                       {"versions", ArrayOf(Type("object"))},
+                                       {"history", ArrayOf(Type("object"))}},
+                                      {"model", "default_version", "versions", "history"});
   return {
       {"Error",
        Object({{"code", integer},
@@ -100,6 +139,8 @@ ordered_json Schemas() {
        ArrayOf(Object(
            {{"workflowName", text}, {"workflowUrl", text}, {"workflowDag", text}, {"nodes", Type("array")}},
            {"workflowName", "workflowUrl", "workflowDag"}))},
+      {"TrafficPlan", plan},
+      {"Traffic", traffic},
       {"Description",
        ArrayOf(Object(
            {{"modelName", text}, {"modelVersion", text}, {"modelUrl", text}, {"workers", Type("array")}},
@@ -152,6 +193,8 @@ ordered_json AnswerContent(AnswerForm answer) {
       return JsonContent(Ref("WorkflowList"));
     case AnswerForm::kWorkflow:
       return JsonContent(Ref("Workflow"));
+    case AnswerForm::kTraffic:
+      return JsonContent(Ref("Traffic"));
     case AnswerForm::kMetrics:
       return {{"text/plain; version=0.0.4; charset=utf-8", {{"schema", Type("string")}}}};
     case AnswerForm::kNone:
@@ -204,6 +247,8 @@ ordered_json RequestBody(BodyForm body) {
                 {"application/octet-stream", Binary()}}}};
     case BodyForm::kRegister:
       return {{"required", false}, {"content", JsonContent(Type("object"))}};
+    case BodyForm::kTraffic:
+      return {{"required", true}, {"content", JsonContent(Ref("TrafficPlan"))}};
     case BodyForm::kParameters:
       return {{"required", false},
               {"content",

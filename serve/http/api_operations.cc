@@ -11,6 +11,7 @@ constexpr Method kGet = Method::kGet;
 constexpr Method kPost = Method::kPost;
 constexpr Method kPut = Method::kPut;
 constexpr Method kDelete = Method::kDelete;
+constexpr Method kPatch = Method::kPatch;
 constexpr Method kOptions = Method::kOptions;
 
 constexpr std::string_view kPredictStatuses = "404 415 504";
@@ -110,7 +111,7 @@ constexpr Operation kOperations[] = {
     {kPut, "/models/{model}", "setAutoScale", "Scale the workers of the default version", kScaleQuery,
      BodyForm::kNone, AnswerForm::kStatus, "202 206 404"},
     {kDelete, "/models/{model}", "unregisterModel", "Remove the default version", "", BodyForm::kNone,
-     AnswerForm::kStatus, "403 404 405 408"},
+     AnswerForm::kStatus, "403 404 405 408 409"},
     {kOptions, "/models/{model}", "describe_model_operations", "The operations of one model", "",
      BodyForm::kNone, AnswerForm::kDocument, "404"},
     {kGet, "/models/{model}/all", "allVersions_describeModel", "All versions", "customized:string",
@@ -120,11 +121,26 @@ constexpr Operation kOperations[] = {
     {kPut, "/models/{model}/{version}", "version_setAutoScale", "Scale the workers of a version", kScaleQuery,
      BodyForm::kNone, AnswerForm::kStatus, "202 206 404"},
     {kDelete, "/models/{model}/{version}", "version_unregisterModel", "Remove a version", "", BodyForm::kNone,
-     AnswerForm::kStatus, "403 404 405 408"},
+     AnswerForm::kStatus, "403 404 405 408 409"},
     {kOptions, "/models/{model}/{version}", "describe_version_operations", "The operations of one version",
      "", BodyForm::kNone, AnswerForm::kDocument, "404"},
     {kPut, "/models/{model}/{version}/set-default", "setDefault", "Make a version the default", "",
      BodyForm::kNone, AnswerForm::kStatus, "404"},
+
+    // Traffic between versions
+    {kGet, "/traffic/{model}", "describeTraffic", "How the requests of a model are divided", "",
+     BodyForm::kNone, AnswerForm::kTraffic, "404"},
+    {kPut, "/traffic/{model}", "replaceTraffic", "Divide the requests of a model", "", BodyForm::kTraffic,
+     AnswerForm::kTraffic, "404"},
+    {kPatch, "/traffic/{model}", "changeTraffic", "Change the members that the body names", "",
+     BodyForm::kTraffic, AnswerForm::kTraffic, "404"},
+    {kDelete, "/traffic/{model}", "removeTraffic", "Everything to the default version", "", BodyForm::kNone,
+     AnswerForm::kTraffic, "404"},
+    {kPost, "/traffic/{model}/promote", "promoteVersion",
+     "Everything to the version that is tried out, or to this one", "version:string", BodyForm::kRegister,
+     AnswerForm::kTraffic, "404"},
+    {kPost, "/traffic/{model}/rollback", "rollbackTraffic", "Back to what was before the last change", "",
+     BodyForm::kNone, AnswerForm::kTraffic, "404 409"},
 
     // Workflows
     {kPost, "/wfpredict/{workflow}", "workflow_predictions", "Take a request through a workflow", "",

@@ -9,7 +9,15 @@
 namespace serve {
 
 /// What an operation takes and answers, by the name of a schema in api_description.cc.
-enum class BodyForm : std::uint8_t { kNone, kPrediction, kInstances, kInfer, kRegister, kParameters };
+enum class BodyForm : std::uint8_t {
+  kNone,
+  kPrediction,
+  kInstances,
+  kInfer,
+  kRegister,
+  kParameters,
+  kTraffic
+};
 enum class AnswerForm : std::uint8_t {
   kDocument,     // OpenAPI
   kHealth,       // {"status", "reason"}
@@ -28,6 +36,7 @@ enum class AnswerForm : std::uint8_t {
   kStatus,       // {"status": "..."}
   kWorkflowList,
   kWorkflow,  // an array of one description
+  kTraffic,   // the traffic of a model
   kMetrics,   // Prometheus text
 };
 

@@ -4,6 +4,7 @@
 
 #include "serve/api/inference_api.h"
 #include "serve/api/management_api.h"
+#include "serve/api/traffic_api.h"
 #include "serve/api/workflow_api.h"
 #include "serve/http/options.h"
 #include "serve/http/router.h"
@@ -35,6 +36,10 @@ HttpReply ModelReadyV1(const InferenceApi& api, const HttpRequest& request);
 Router WorkflowPredictionRouter(WorkflowApi& api, const HttpLimits& limits);
 /// TorchServe's workflow management under /workflows; calls run on `pool`.
 Router WorkflowManagementRouter(WorkflowApi& api, boost::asio::thread_pool& pool);
+
+/// GET, PUT, PATCH, DELETE /traffic/{model}; POST /traffic/{model}/promote and /rollback. The calls run on
+/// `pool`.
+Router TrafficRouter(TrafficApi& api, boost::asio::thread_pool& pool);
 
 /// GET /metrics, with TorchServe's `name[]` filter.
 Router MetricsRouter(Metrics& metrics);

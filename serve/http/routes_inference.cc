@@ -126,7 +126,8 @@ TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::strin
   context->sequence = std::move(*sequence);
   context->cancelled = sender.cancelled();
   if (!http.http_1_0) context->parts = sender.parts();  // HTTP/1.0 knows no chunks
-  PredictCall call{model, version, std::move(*request), std::move(*context)};
+  PredictCall call{model, version, std::move(*request), std::move(*context),
+                   [&http](std::string_view name) { return http.Header(name); }};
   auto render = [&api, sender = std::move(sender)](Result<Prediction> predicted) mutable {
     // On whatever thread computed it; rendering waits for the I/O thread.
     std::move(sender).Send([&api, predicted = std::move(predicted)]() mutable {

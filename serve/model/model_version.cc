@@ -175,6 +175,10 @@ Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hi
   return response;
 }
 
+Result<Response> ModelVersion::RenderUncounted(const Output& output, const RenderHint& hint) const {
+  return RenderAs(*handler_, output, hint, info_.name, info_.version);
+}
+
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {

@@ -104,6 +104,8 @@ class ModelVersion {
   /// full), kDeadlineExceeded, kPredictionFailed.
   Submitted Submit(Request request, RequestContext context, UniqueFunction<void(Result<Computed>)> done);
   Result<Response> Render(const Output& output, const RenderHint& hint, TimePoint arrival);
+  /// The same for a comparison: counts nothing.
+  [[nodiscard]] Result<Response> RenderUncounted(const Output& output, const RenderHint& hint) const;
   /// Runs one batch on the calling thread in place of an idle worker. True: more requests wait, call again
   /// soon.
   bool RunBorrowed();
@@ -151,6 +153,10 @@ class ModelVersion {
   [[nodiscard]] const VersionInfo& info() const { return info_; }
   [[nodiscard]] const VersionOptions& options() const { return options_; }
   [[nodiscard]] const Handler& handler() const { return *handler_; }
+  /// What is counted of this version; its instruments are safe for every thread.
+  [[nodiscard]] ModelMetrics& metrics() const { return *metrics_; }
+  /// Half of the queue or more is taken: what nobody waits for should stay away.
+  [[nodiscard]] bool Busy() const { return queue_.Depth() * 2 >= queue_.capacity(); }
   [[nodiscard]] VersionStatus Read() const;
   /// Workers that take work, and the minimum that is wanted.
   [[nodiscard]] int RunningWorkers() const { return running_.load(std::memory_order_relaxed); }

@@ -10,23 +10,11 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/model/served_table.h"
 #include "serve/telemetry/metrics.h"
 
 namespace serve {
 namespace {
-
-struct VersionOrder {
-  using is_transparent = void;
-  bool operator()(std::string_view left, std::string_view right) const { return VersionLess(left, right); }
-};
-
-Status NotFound(std::string_view model) {
-  return {Code::kModelNotFound, fmt::format("Model not found: {}", model)};
-}
-Status NotFound(std::string_view model, std::string_view version) {
-  return {Code::kVersionNotFound,
-          fmt::format("Model version: {} does not exist for model: {}", version, model)};
-}
 
 /// One part of a version text, up to the next dot: a number when it is all digits.
 struct Part {
@@ -64,26 +52,29 @@ bool VersionLess(std::string_view left, std::string_view right) {
   return left < right;  // "1.0" and "01.0" are two versions
 }
 
-struct ServedModels::Table {
-  struct Model {
-    std::string default_version;
-    std::map<std::string, ModelHandle, VersionOrder> versions;
-  };
-  std::map<std::string, Model, std::less<>> models;
-};
+Status ServedModels::Table::NotFound(std::string_view model) {
+  return {Code::kModelNotFound, fmt::format("Model not found: {}", model)};
+}
+Status ServedModels::Table::NotFound(std::string_view model, std::string_view version) {
+  return {Code::kVersionNotFound,
+          fmt::format("Model version: {} does not exist for model: {}", version, model)};
+}
 
 ServedModels::ServedModels() { table_.Publish(std::make_shared<const Table>()); }
 
 ServedModels::~ServedModels() { DrainAll(TimePoint::max()); }
 
 Result<ModelHandle> ServedModels::Find(std::string_view model, std::string_view version) const {
-  const std::shared_ptr<const Table> table = table_.Get();
-  const auto found = table->models.find(model);
-  if (found == table->models.end()) return NotFound(model);
+  return Find(*table_.Get(), model, version);
+}
+
+Result<ModelHandle> ServedModels::Find(const Table& table, std::string_view model, std::string_view version) {
+  const auto found = table.models.find(model);
+  if (found == table.models.end()) return version.empty() ? FindAlias(table, model) : Table::NotFound(model);
   const auto& versions = found->second.versions;
   const auto entry =
       versions.find(version.empty() ? std::string_view(found->second.default_version) : version);
-  if (entry == versions.end()) return NotFound(model, version);
+  if (entry == versions.end()) return Table::NotFound(model, version);
   return entry->second;
 }
 
@@ -100,6 +91,7 @@ Status ServedModels::Add(ModelHandle version) {
     return AlreadyRegistered(info.name, info.version);
   if (model.default_version.empty()) model.default_version = info.version;
   start_failures_.erase(info.url);
+  model.ShowWeights();
   table_.Publish(std::move(table));
   return {};
 }
@@ -113,12 +105,14 @@ Status ServedModels::SetDefault(std::string_view model, std::string_view version
   std::lock_guard lock(change_mutex_);
   auto table = std::make_shared<Table>(*table_.Get());
   const auto found = table->models.find(model);
-  if (found == table->models.end()) return NotFound(model);
+  if (found == table->models.end()) return Table::NotFound(model);
   if (found->second.versions.find(version) == found->second.versions.end()) {
     return {Code::kVersionNotFound,
             fmt::format("Model version {} does not exist for model {}", version, model)};
   }
   found->second.default_version = version;
+  found->second.plan.reset();
+  found->second.ShowWeights();
   table_.Publish(std::move(table));
   return {};
 }
@@ -129,16 +123,25 @@ Status ServedModels::Remove(std::string_view model, std::string_view version, St
     std::lock_guard lock(change_mutex_);
     auto table = std::make_shared<Table>(*table_.Get());
     const auto found = table->models.find(model);
-    if (found == table->models.end()) return NotFound(model);
-    auto& [default_version, versions] = found->second;
+    if (found == table->models.end()) return Table::NotFound(model);
+    const std::string& default_version = found->second.default_version;
+    auto& versions = found->second.versions;
     const auto entry = versions.find(version.empty() ? std::string_view(default_version) : version);
-    if (entry == versions.end()) return NotFound(model, version);
+    if (entry == versions.end()) return Table::NotFound(model, version);
     if (entry->first == default_version && versions.size() > 1) {
       return {Code::kDefaultVersion,
               fmt::format(
                   "Cannot remove default version for model {}. Make another version the default first: PUT "
                   "/models/{}/<version>/set-default",
                   model, model)};
+    }
+    const std::shared_ptr<const TrafficPlan>& plan = found->second.plan;
+    if (const std::string uses = plan && versions.size() > 1 ? plan->UsesOf(entry->first) : "";
+        !uses.empty()) {
+      return {Code::kConflict,
+              fmt::format("Version {} of model {} still has traffic: {}. Take it away first: PATCH or DELETE "
+                          "/traffic/{}, or POST /traffic/{}/rollback",
+                          entry->first, model, uses, model, model)};
     }
     removed = entry->second;
     versions.erase(entry);
@@ -191,7 +194,8 @@ std::vector<ServedModels::Entry> ServedModels::List() const {
   std::vector<Entry> entries;
   const std::shared_ptr<const Table> table = table_.Get();
   for (const auto& [name, model] : table->models) {
-    Entry& entry = entries.emplace_back(Entry{name, model.default_version, {}});
+    Entry& entry = entries.emplace_back(
+        Entry{name, model.default_version, {}, model.State(), model.follow, model.history});
     for (const auto& [text, version] : model.versions) entry.versions.push_back(version);
   }
   return entries;
@@ -201,7 +205,7 @@ Result<ServedModels::Entry> ServedModels::Get(std::string_view model) const {
   for (Entry& entry : List()) {
     if (entry.name == model) return std::move(entry);
   }
-  return NotFound(model);
+  return Table::NotFound(model);
 }
 
 void ServedModels::NoteStartFailure(const std::string& url, const std::string& why) {
@@ -220,10 +224,13 @@ bool ServedModels::Ready(std::string* why) const {
   } else {
     const std::shared_ptr<const Table> table = table_.Get();
     for (const auto& [name, model] : table->models) {
-      const ModelHandle& version = model.versions.find(model.default_version)->second;
-      if (version->RunningWorkers() < version->MinWorkers()) {
-        reason = fmt::format("model {} version {} has {} of {} workers", name, model.default_version,
-                             version->RunningWorkers(), version->MinWorkers());
+      for (const auto& [text, version] : model.versions) {
+        const std::uint32_t points = model.plan ? model.plan->PointsOf(text, model.default_version) : 0;
+        if (points == 0 && text != model.default_version) continue;
+        if (version->RunningWorkers() < version->MinWorkers()) {
+          reason = fmt::format("model {} version {} has {} of {} workers", name, text,
+                               version->RunningWorkers(), version->MinWorkers());
+        }
       }
     }
   }

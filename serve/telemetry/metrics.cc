@@ -196,6 +196,49 @@ void AddModelFamilies(Families& families) {
   }
 }
 
+/// One series for each name, of the models that counted anything there.
+template <std::size_t size>
+void AddNamedCounters(Families& families, std::string name, std::string help, const char* label,
+                      const std::array<std::string_view, size>& names,
+                      const std::array<Counter, size> ModelMetrics::*counters) {
+  auto& samples = families.Start(std::move(name), std::move(help), MetricType::Counter);
+  for (const auto& model : families.models()) {
+    const std::array<Counter, size>& all = (*model).*counters;
+    if (std::all_of(all.begin(), all.end(), [](const Counter& counter) { return counter.Value() == 0; }))
+      continue;
+    for (std::size_t i = 0; i < size; ++i) {
+      samples.push_back(
+          CounterSample(Families::ModelLabels(*model, {{label, std::string(names[i])}}), AsDouble(all[i])));
+    }
+  }
+}
+
+void AddTrafficFamilies(Families& families) {
+  auto& weights =
+      families.Start("flambeau_traffic_weight_ratio",
+                     "Part of the requests without a version that goes to this one.", MetricType::Gauge);
+  for (const auto& model : families.models()) {
+    weights.push_back(GaugeSample(Families::ModelLabels(*model),
+                                  static_cast<double>(model->traffic_points.Value()) / 10'000));
+  }
+  AddNamedCounters(families, "flambeau_traffic_requests_total",
+                   "Requests for which a traffic plan chose the version, by how it did.", "by",
+                   kTrafficChoiceNames, &ModelMetrics::chosen);
+  AddNamedCounters(families, "flambeau_traffic_decisions_total", "What rules decided about a version.",
+                   "decision", kTrafficDecisionNames, &ModelMetrics::decisions);
+  AddNamedCounters(
+      families, "flambeau_shadow_total",
+      "Copies of requests for a version that is tried out in the shadow, by what became of them.", "result",
+      kShadowResultNames, &ModelMetrics::shadow);
+  auto& differences = families.Start(
+      "flambeau_shadow_largest_difference",
+      "The largest relative difference between two numbers of compared answers.", MetricType::Gauge);
+  for (const auto& model : families.models()) {
+    if (const double difference = model->shadow_difference.load(); difference > 0)
+      differences.push_back(GaugeSample(Families::ModelLabels(*model), difference));
+  }
+}
+
 void AddWorkflowFamilies(Families& families, const std::vector<std::shared_ptr<WorkflowMetrics>>& workflows) {
   if (workflows.empty()) return;
   auto& requests = families.Start("flambeau_workflow_requests_total",
@@ -374,6 +417,7 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
     AddRequests(families, inputs.host);
   }
   AddModelFamilies(families);
+  AddTrafficFamilies(families);
   AddWorkflowFamilies(families, workflows);
 
   auto& http = families.Start("flambeau_http_requests_total",

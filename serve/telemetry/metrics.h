@@ -98,6 +98,18 @@ enum class WorkerState : std::uint8_t { kStarting, kReady, kBusy, kStopping };
 inline constexpr std::array<std::string_view, 4> kWorkerStateNames = {"starting", "ready", "busy",
                                                                       "stopping"};
 
+/// How a version was chosen for a request of a model that has a traffic plan. Label `by`.
+enum class TrafficChoice : std::uint8_t { kWeight, kSticky, kDefault, kAlias };
+inline constexpr std::array<std::string_view, 4> kTrafficChoiceNames = {"weight", "sticky", "default",
+                                                                        "alias"};
+/// What became of a copy of a request. Label `result`.
+enum class ShadowResult : std::uint8_t { kEqual, kDifferent, kFailed, kDropped };
+inline constexpr std::array<std::string_view, 4> kShadowResultNames = {"equal", "different", "failed",
+                                                                       "dropped"};
+/// What a rule decided. Label `decision`.
+enum class TrafficDecision : std::uint8_t { kPromoted, kRolledBack };
+inline constexpr std::array<std::string_view, 2> kTrafficDecisionNames = {"promoted", "rolled_back"};
+
 /// Everything that is measured of one model version; held by the version, read by the scrape.
 struct ModelMetrics {
   ModelMetrics(std::string name, std::string version)
@@ -124,6 +136,11 @@ struct ModelMetrics {
   Gauge queue_depth;
   Gauge in_flight;  // accepted, not answered
   std::array<Gauge, kWorkerStateNames.size()> workers;
+  Gauge traffic_points;  // its part of the requests that name no version, in 1/10,000
+  std::array<Counter, kTrafficChoiceNames.size()> chosen;
+  std::array<Counter, kShadowResultNames.size()> shadow;
+  std::atomic<double> shadow_difference{0};  // the largest between two numbers so far
+  std::array<Counter, kTrafficDecisionNames.size()> decisions;
 };
 
 /// The classes of answers that are counted: label `code`.

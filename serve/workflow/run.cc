@@ -347,6 +347,7 @@ Request CopyRequest(const Request& request) {
   copy.query = request.query;
   copy.body_is_part = request.body_is_part;
   copy.protocol = request.protocol;
+  copy.json_bytes = request.json_bytes;
   const auto moved = [&](std::string_view view) {
     if (view.empty()) return copy.body.view().substr(0, 0);
     const auto into = [&view](std::string_view from, std::string_view to) -> std::optional<std::string_view> {

@@ -64,10 +64,13 @@ std::chrono::milliseconds ApiClient::Timeout() const {
   return std::chrono::milliseconds(std::max<long long>(1, static_cast<long long>(options_.timeout_s * 1000)));
 }
 
-Result<HttpAnswer> ApiClient::Management(const std::string& method, const std::string& path) const {
+Result<HttpAnswer> ApiClient::Management(const std::string& method, const std::string& path,
+                                         std::string body) const {
   HttpCall call;
   call.method = method;
   call.url = JoinUrl(options_.management, path);
+  if (!body.empty()) call.headers.emplace_back("Content-Type", "application/json");
+  call.body = std::move(body);
   call.tls = options_.tls;
   call.timeout = Timeout();
   if (Status status = AddToken("management", call.headers); !status.ok()) return status;

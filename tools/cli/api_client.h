@@ -39,7 +39,9 @@ class ApiClient {
  public:
   ApiClient(const ToolOptions& options, const ToolStreams& streams) : options_(options), streams_(streams) {}
 
-  Result<HttpAnswer> Management(const std::string& method, const std::string& path) const;
+  /// `body`: JSON; empty: none.
+  Result<HttpAnswer> Management(const std::string& method, const std::string& path,
+                                std::string body = {}) const;
   /// `timeout` may prolong the common one.
   Result<HttpAnswer> Inference(const std::string& path, std::string body, HttpHeaders headers,
                                std::chrono::milliseconds timeout) const;

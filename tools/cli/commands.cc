@@ -59,6 +59,7 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   });
   AddModelsCommands(app, client, exit_code);
   AddWorkflowsCommands(app, client, exit_code);
+  AddTrafficCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
   AddFetchCommand(app, streams.out, streams.err, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);

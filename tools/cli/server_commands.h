@@ -11,6 +11,8 @@ namespace serve {
 void AddModelsCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `workflows list|describe|register|remove`, likewise.
 void AddWorkflowsCommands(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `traffic show|split|shadow|alias|promote|rollback|clear`, likewise.
+void AddTrafficCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `predict MODEL[:VERSION]`, likewise.
 void AddPredictCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 

@@ -39,8 +39,9 @@ class ApiDescriptionTest : public ::testing::Test {
       WithDescription(
           Both(InferenceRouter(server_.api, {}), WorkflowPredictionRouter(server_.workflow_api, {})),
           "inference", server_.api),
-      WithDescription(Both(ManagementRouter(server_.management_api, server_.api, server_.pool),
-                           WorkflowManagementRouter(server_.workflow_api, server_.pool)),
+      WithDescription(Both(Both(ManagementRouter(server_.management_api, server_.api, server_.pool),
+                                WorkflowManagementRouter(server_.workflow_api, server_.pool)),
+                           TrafficRouter(server_.traffic_api, server_.pool)),
                       "management", server_.api),
       WithDescription(MetricsRouter(server_.metrics), "metrics", server_.api)};
 };

@@ -153,6 +153,7 @@ class InferenceServer {
   InferenceApi api{models};
   ManagementApi management_api{models, loader, ManagementOptions()};
   WorkflowApi workflow_api{management_api, api, metrics, ManagementOptions(), {}, {}};
+  TrafficApi traffic_api{models, management_api, TrafficOptions()};
   boost::asio::thread_pool pool{1};
   IoThreads io{2};
   std::unique_ptr<Listener> inference;

@@ -277,7 +277,9 @@ TEST(CopyRequestTest, ACopyStandsOnItsOwn) {
   original->parts = {
       {original->body.view().substr(0, 1), original->body.view().substr(2), original->head},
       {std::string_view(original->query).substr(0, 4), std::string_view(original->query).substr(5), ""}};
+  original->json_bytes = 3;
   Request copy = CopyRequest(*original);
+  EXPECT_EQ(copy.json_bytes, 3U);
   original.reset();
   const Request moved = std::move(copy);
   ASSERT_THAT(moved.parts, SizeIs(2));
