@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/manifest.h"
+#include "trainer/encoder_news.h"
 #include "trainer/images.h"
 #include "trainer/news.h"
 
@@ -76,6 +77,26 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options) {
       ->capture_default_str();
   news->add_flag("--resume", options.train.checkpoint.resume,
                  "Go on from the checkpoint of a training that was stopped, if there is one");
+  CLI::Option* encoder =
+      news->add_option("--encoder", options.encoder,
+                       "TorchScript sentence encoder: train a head on it instead of the model of words")
+          ->type_name("FILE");
+  news->add_option("--vocabulary", options.vocabulary,
+                   "Folder with the encoder's vocab.txt; else that of FILE")
+      ->type_name("FOLDER")
+      ->needs(encoder);
+  news->add_option("--max-length", options.max_length, "Tokens of a text that the encoder sees, at most")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str()
+      ->needs(encoder);
+  news->add_option("--head-l2", options.head_l2, "How strongly the weights of the head are held to 0")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str()
+      ->needs(encoder);
+  news->add_option("--encoder-threads", options.encoder_threads, "Threads that encode; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->needs(encoder);
   news->add_option("--name", options.name, "Name of the model")
       ->check(Validator(serve::CheckModelName, "NAME"))
       ->capture_default_str();
@@ -199,5 +220,7 @@ int main(int argc, char** argv) {
     std::cerr << "--labels: " << status.message << '\n';
     return trainer::kUsage;
   }
-  return train_images ? trainer::RunImages(images, streams) : trainer::RunNews(options, streams);
+  if (train_images) return trainer::RunImages(images, streams);
+  return options.encoder.empty() ? trainer::RunNews(options, streams)
+                                 : trainer::RunEncoderNews(options, streams);
 }
