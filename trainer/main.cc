@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/manifest.h"
+#include "trainer/encoder_news.h"
 #include "trainer/images.h"
 #include "trainer/news.h"
 #include "trainer/tracking/flags.h"
@@ -84,6 +85,26 @@ void AddNews(CLI::App& app, trainer::NewsOptions& options, trainer::TrackingOpti
       ->capture_default_str();
   news->add_flag("--resume", options.train.checkpoint.resume,
                  "Go on from the checkpoint of a training that was stopped, if there is one");
+  CLI::Option* encoder =
+      news->add_option("--encoder", options.encoder,
+                       "TorchScript sentence encoder: train a head on it instead of the model of words")
+          ->type_name("FILE");
+  news->add_option("--vocabulary", options.vocabulary,
+                   "Folder with the encoder's vocab.txt; else that of FILE")
+      ->type_name("FOLDER")
+      ->needs(encoder);
+  news->add_option("--max-length", options.max_length, "Tokens of a text that the encoder sees, at most")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str()
+      ->needs(encoder);
+  news->add_option("--head-l2", options.head_l2, "How strongly the weights of the head are held to 0")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str()
+      ->needs(encoder);
+  news->add_option("--encoder-threads", options.encoder_threads, "Threads that encode; 0: all processors")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->needs(encoder);
   news->add_option("--name", options.name, "Name of the model")
       ->check(Validator(serve::CheckModelName, "NAME"))
       ->capture_default_str();
@@ -264,10 +285,13 @@ int Train(const std::vector<std::string>& words, trainer::SweepPart* part) {
          output.force, [&](const auto& streams) { return trainer::RunImages(images, streams); }},
         words, part);
   }
-  return RunRecipe(
-      {"news", news_tracking, options.out, options.name, options.management, options.quiet, options.json,
-       options.force, [&](const auto& streams) { return trainer::RunNews(options, streams); }},
-      words, part);
+  return RunRecipe({"news", news_tracking, options.out, options.name, options.management, options.quiet,
+                    options.json, options.force,
+                    [&](const auto& streams) {
+                      return options.encoder.empty() ? trainer::RunNews(options, streams)
+                                                     : trainer::RunEncoderNews(options, streams);
+                    }},
+                   words, part);
 }
 
 }  // namespace

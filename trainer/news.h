@@ -37,6 +37,12 @@ struct NewsOptions {
   bool quiet = false;  // errors only
   bool json = false;   // the summary as JSON on `out`, everything else on `err`
   TrainOptions train;
+  // Of RunEncoderNews alone (trainer/encoder_news.h).
+  std::filesystem::path encoder;     // TorchScript; empty: the linear model of words
+  std::filesystem::path vocabulary;  // folder with vocab.txt or the like; empty: that of the encoder
+  std::int64_t max_length = 128;     // tokens of a text
+  double head_l2 = 3e-5;
+  int encoder_threads = 0;  // 0: all processors
 };
 
 struct Streams {

@@ -45,10 +45,10 @@ enum Parameter : std::size_t {
 constexpr const char* kForward = R"(
 def forward(self, pictures: Tensor) -> Tensor:
     x = torch.mean(pictures, [1], True)
-    x = torch.relu(torch.conv2d(x, self.first_weight, self.first_bias, [1, 1], [1, 1]))
-    x = torch.max_pool2d(x, [2, 2])
-    x = torch.relu(torch.conv2d(x, self.second_weight, self.second_bias, [1, 1], [1, 1]))
-    x = torch.flatten(torch.max_pool2d(x, [2, 2]), 1)
+    x = torch.conv2d(x, self.first_weight, self.first_bias, [1, 1], [1, 1])
+    x = torch.relu(torch.max_pool2d(x, [2, 2]))
+    x = torch.conv2d(x, self.second_weight, self.second_bias, [1, 1], [1, 1])
+    x = torch.flatten(torch.relu(torch.max_pool2d(x, [2, 2])), 1)
     x = torch.relu(torch.addmm(self.hidden_bias, x, torch.t(self.hidden_weight)))
     return torch.addmm(self.out_bias, x, torch.t(self.out_weight))
 )";
@@ -97,11 +97,11 @@ struct Network::State {
   /// `pictures` [n, 1, height, width]; `mask`: what dropout leaves, undefined: everything.
   [[nodiscard]] at::Tensor Scores(const at::Tensor& pictures, const at::Tensor& mask = {}) const {
     const std::vector<at::Tensor>& p = parameters;
-    at::Tensor x =
-        at::relu(at::conv2d(pictures, p[kFirstWeight], p[kFirstBias], {1, 1}, at::IntArrayRef({1, 1})));
-    x = at::max_pool2d(x, {2, 2});
-    x = at::relu(at::conv2d(x, p[kSecondWeight], p[kSecondBias], {1, 1}, at::IntArrayRef({1, 1})));
-    x = at::flatten(at::max_pool2d(x, {2, 2}), 1);
+    // Pooled before ReLU: the same numbers for a quarter of the work.
+    at::Tensor x = at::conv2d(pictures, p[kFirstWeight], p[kFirstBias], {1, 1}, at::IntArrayRef({1, 1}));
+    x = at::relu(at::max_pool2d(x, {2, 2}));
+    x = at::conv2d(x, p[kSecondWeight], p[kSecondBias], {1, 1}, at::IntArrayRef({1, 1}));
+    x = at::flatten(at::relu(at::max_pool2d(x, {2, 2})), 1);
     x = at::relu(at::addmm(p[kHiddenBias], x, p[kHiddenWeight].t()));
     if (mask.defined()) x = x * mask;
     return at::addmm(p[kOutBias], x, p[kOutWeight].t());
@@ -173,7 +173,11 @@ Result<bool> Network::Train(const LabelledPictures& pictures, const NetworkOptio
                           ? options.threads
                           : static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U)));
   std::vector<at::Tensor>& parameters = state_->parameters;
-  for (at::Tensor& parameter : parameters) parameter.set_requires_grad(true);
+  for (at::Tensor& parameter : parameters) {
+    // The order of values that convolution and pooling are quickest in.
+    if (parameter.dim() == 4) parameter = parameter.contiguous(at::MemoryFormat::ChannelsLast);
+    parameter.set_requires_grad(true);
+  }
   torch::optim::Adam optimizer(parameters, torch::optim::AdamOptions(options.learning_rate));
   std::mt19937_64 random(options.seed + 1);
   std::vector<std::size_t> order(pictures.count());
@@ -222,7 +226,7 @@ Result<bool> Network::Train(const LabelledPictures& pictures, const NetworkOptio
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
     progress({epoch, losses / static_cast<double>(batches), passed.count()});
   }
-  for (at::Tensor& parameter : parameters) parameter = parameter.detach();
+  for (at::Tensor& parameter : parameters) parameter = parameter.detach().contiguous();
   return stopped;
 } catch (const c10::Error& error) {
   return Internal(fmt::format("libtorch refused to train: {}", error.what_without_backtrace()));
@@ -248,7 +252,7 @@ Result<std::vector<std::vector<std::size_t>>> Network::Confusion(const LabelledP
 Status Network::Export(const std::filesystem::path& file) const try {
   torch::jit::Module module("PictureClassifier");
   for (std::size_t i = 0; i < std::size(kNames); ++i)
-    module.register_parameter(kNames[i], state_->parameters[i].detach().clone(), /*is_buffer=*/false);
+    module.register_parameter(kNames[i], state_->parameters[i].detach().contiguous(), /*is_buffer=*/false);
   module.define(kForward);
   module.eval();
   module.save(file.string());

@@ -13,13 +13,13 @@
 namespace serve::trainer {
 
 struct NetworkOptions {
-  int epochs = 5;                // 0 or more
+  int epochs = 4;                // 0 or more
   std::int64_t batch_size = 64;  // pictures of a step
   double learning_rate = 2e-3;   // the highest, a third of the way; it rises to it and falls to 0
   std::uint64_t seed =
       1;  // of the first weights, the order of pictures, what dropout drops, and what is mirrored
   bool mirror = true;  // shows half of the pictures mirrored: right for clothes, wrong for digits
-  int threads = 0;     // 0: all processors
+  int threads = 1;     // 0: all processors
 };
 
 /// How pictures are normalized: (value / 255 - mean) / std, over the pictures to train on.
