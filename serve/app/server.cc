@@ -50,6 +50,18 @@ fs::path TuningFolder(const AppOptions& options) {
   return store.empty() ? fs::path() : fs::path(store) / ".tuning";
 }
 
+/// What is followed may be fetched: the operator has named it.
+ManagementOptions WithFollowed(ManagementOptions options, const std::string& models) {
+  const Result<std::vector<Followed>> followed = ParseFollowed(models);
+  for (std::size_t i = 0; followed && i < followed->size(); ++i) {
+    std::string name;
+    for (const char c : (*followed)[i].model) name += c == '.' ? "[.]" : std::string(1, c);
+    options.allowed_urls +=
+        (options.allowed_urls.empty() ? "" : ",") + fmt::format("models:/{}/[0-9]+", name);
+  }
+  return options;
+}
+
 }  // namespace
 
 Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
@@ -62,7 +74,7 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus}),
       inference_api_(models_, options_.sequence_names, options_.traffic),
-      management_api_(models_, loader_, options_.management_api),
+      management_api_(models_, loader_, WithFollowed(options_.management_api, options_.follow.models)),
       workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
                     Limits(options_)),
       traffic_api_(models_, management_api_, options_.traffic),

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.parse
@@ -121,6 +122,61 @@ class MlflowTest(sources_test.SourcesTest):
         self.assertIn("MLFLOW_TRACKING_URI", self.refused("models:/folder/1"))
         url = urllib.parse.quote(f"mlflow-artifacts://elsewhere:5000/0/x", safe=":/")
         self.assertIn("names another server", self.refused(url, more))
+
+    def test_a_server_follows_an_alias_and_loses_no_request(self):
+        double, triple = ((MODELS / name).read_bytes() for name in ("double.pt", "triple.pt"))
+        point_at = lambda version: self.post("registered-models/alias", {
+            "name": "followed", "alias": "production", "version": version})
+        _, first = self.new_version("followed", {"news.pt": double})
+        point_at(first)
+        store = self.folder / "store"
+        store.mkdir()
+        process, inference, management = self.start(
+            store, {"MLFLOW_TRACKING_URI": self.uri}, "--follow", "models:/followed@production", "--follow-interval", "200")
+        answers, ended = [], threading.Event()
+
+        def ask():
+            while not ended.is_set():
+                answers.append(self.call("POST", inference + "/predictions/followed", b"[1]"))
+
+        def seconds_until(condition):
+            begun = time.monotonic()
+            while not condition():
+                self.assertLess(time.monotonic() - begun, 60, (self.folder / "log").read_text())
+                time.sleep(0.01)
+            return time.monotonic() - begun
+
+        def versions():
+            return [one["modelVersion"] for one in json.loads(self.call("GET", management + "/models/followed/all")[1])]
+
+        def tag_of(version):
+            query = urllib.parse.urlencode({"name": "followed", "version": version})
+            url = f"{self.uri}/api/2.0/mlflow/model-versions/get?{query}"
+            tags = json.load(urllib.request.urlopen(url, timeout=30))["model_version"].get("tags", [])
+            return {tag["key"]: tag["value"] for tag in tags}.get("flambeau.check", "")
+
+        client = threading.Thread(target=ask)
+        client.start()
+        try:
+            _, second = self.new_version("followed", {"news.pt": triple})
+            point_at(second)
+            took = seconds_until(lambda: answers and answers[-1] == (200, "[3.0]") and versions() == [second])
+            print(f"a new version served everything {took:.2f} s after its alias moved (looked every 0.2 s)")
+            self.assertEqual(tag_of(second), "passed")
+            _, broken = self.new_version("followed", {"news.pt": b"no module"})
+            point_at(broken)
+            took = seconds_until(lambda: tag_of(broken).startswith("failed: "))
+            print(f"a broken one was refused after {took:.2f} s: {tag_of(broken)}")
+            self.assertEqual(versions(), [second])
+            point_at(first)
+            took = seconds_until(lambda: answers[-1] == (200, "[2.0]") and versions() == [first])
+            print(f"and the first one was back {took:.2f} s after the alias went back")
+        finally:
+            ended.set()
+            client.join()
+        self.assertEqual({status for status, _ in answers}, {200})
+        print(f"{len(answers)} requests meanwhile, all answered 200")
+        self.stop(process)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ Result<std::vector<std::string>> RetrainArguments(const Json& lineage, const std
   if (!program.starts_with(kProgram) || !lineage.contains("hyper_parameters")) {
     return InvalidArgument("the archive was not made by flambeau-train: it cannot be trained again");
   }
+  if (lineage.contains("encoder")) {
+    return InvalidArgument(
+        fmt::format("the archive was trained on the encoder {} (sha256 {}), which it does not hold as it "
+                    "was: run {} --encoder "
+                    "FILE with it and compare the lineages' weights_sha256",
+                    Field(lineage["encoder"], "file"), Field(lineage["encoder"], "sha256"), program));
+  }
   std::vector<std::string> arguments = {program.substr(kProgram.size()), "--data=" + data.string()};
   const auto add = [&arguments](const std::string& flag, const std::string& value) {
     if (value.empty() || flag.empty()) return;
