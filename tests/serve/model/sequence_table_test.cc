@@ -1,5 +1,6 @@
 #include "serve/model/sequence_table.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,22 +22,29 @@ class SequenceTableTest : public ::testing::Test {
     int number = 0;
   };
 
-  SequenceTable Make(SequenceOptions options) {
+  SequenceTable& Make(SequenceOptions options) {
     options.enabled = true;
-    return {"m", options,
-            [this] {
-              auto state = std::make_shared<Count>();
-              state->number = ++begun_;
-              return state;
-            },
-            [this](Waiting waiting, bool) {
-              if (refuse_) {
-                std::move(waiting.responder).Send(Status{Code::kUnavailable, "closed"});
-                return false;
-              }
-              queue_.push_back(std::move(waiting));
-              return true;
-            }};
+    table_ = std::make_unique<SequenceTable>(
+        "m", options,
+        [this] {
+          auto state = std::make_shared<Count>();
+          state->number = ++begun_;
+          return state;
+        },
+        [this](Waiting waiting, bool) {
+          if (refuse_) {
+            std::move(waiting.responder).Send(Status{Code::kUnavailable, "closed"});
+            return false;
+          }
+          queue_.push_back(std::move(waiting));
+          return true;
+        });
+    return *table_;
+  }
+
+  void TearDown() override {  // what is not answered asks for the table
+    refuse_ = true;
+    while (!queue_.empty()) Answer();
   }
 
   bool Ask(SequenceTable& table, const std::string& id, const std::string& text, bool start = false,
@@ -57,6 +65,7 @@ class SequenceTableTest : public ::testing::Test {
     return state;
   }
 
+  std::unique_ptr<SequenceTable> table_;
   TimePoint now_ = SteadyClock::now();
   std::vector<Waiting> queue_;
   std::vector<std::string> answers_;
@@ -68,7 +77,7 @@ TEST_F(SequenceTableTest, PutsOneRequestOfASequenceAfterTheOther) {
   SequenceOptions options;
   options.max_sequences = 2;
   options.max_queued = 2;
-  SequenceTable table = Make(options);
+  SequenceTable& table = Make(options);
   EXPECT_TRUE(Ask(table, "a", "a1"));
   EXPECT_FALSE(Ask(table, "a", "a2"));
   EXPECT_FALSE(Ask(table, "a", "a3"));
@@ -83,7 +92,7 @@ TEST_F(SequenceTableTest, PutsOneRequestOfASequenceAfterTheOther) {
 }
 
 TEST_F(SequenceTableTest, RefusesTooManySequencesAndTooManyRequestsOfOne) {
-  SequenceTable table = Make({});
+  SequenceTable& table = Make({});
   Ask(table, "a", "a1");
   Ask(table, "a", "a2");
   Ask(table, "a", "a3");
@@ -94,7 +103,7 @@ TEST_F(SequenceTableTest, RefusesTooManySequencesAndTooManyRequestsOfOne) {
 }
 
 TEST_F(SequenceTableTest, EndsASequenceWhenARequestSaysSo) {
-  SequenceTable table = Make({});
+  SequenceTable& table = Make({});
   Ask(table, "a", "a1");
   Ask(table, "a", "a2", false, true);
   EXPECT_EQ(table.Open(), 0U);
@@ -106,7 +115,7 @@ TEST_F(SequenceTableTest, EndsASequenceWhenARequestSaysSo) {
 }
 
 TEST_F(SequenceTableTest, BeginsAnewWhenARequestSaysSo) {
-  SequenceTable table = Make({});
+  SequenceTable& table = Make({});
   Ask(table, "a", "a1");
   EXPECT_EQ(Answer(), 1);
   Ask(table, "a", "a2", true);
@@ -118,7 +127,7 @@ TEST_F(SequenceTableTest, ForgetsASequenceThatIsIdleOrTooOld) {
   SequenceOptions options;
   options.max_idle = milliseconds(100'000);
   options.timeout = milliseconds(150'000);
-  SequenceTable table = Make(options);
+  SequenceTable& table = Make(options);
   Ask(table, "a", "a1");
   EXPECT_EQ(Answer(), 1);
   now_ += milliseconds(90'000);
@@ -136,7 +145,7 @@ TEST_F(SequenceTableTest, ForgetsASequenceThatIsIdleOrTooOld) {
 TEST_F(SequenceTableTest, AnswersEverythingThatWaitsWhenTheQueueTakesNoMore) {
   SequenceOptions options;
   options.max_queued = 100'000;
-  SequenceTable table = Make(options);
+  SequenceTable& table = Make(options);
   for (int i = 0; i < 50'000; ++i) Ask(table, "a", "x");
   refuse_ = true;
   EXPECT_EQ(Answer(), 1);
