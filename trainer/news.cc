@@ -4,8 +4,6 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <ctime>
 #include <optional>
 #include <ostream>
 #include <set>
@@ -29,6 +27,7 @@
 #include "trainer/model/objective.h"
 #include "trainer/publish/package.h"
 #include "trainer/publish/registration.h"
+#include "trainer/recipe.h"
 
 namespace serve::trainer {
 namespace {
@@ -64,16 +63,6 @@ struct Product {
   double export_difference = 0;
   std::optional<CreatedArchive> archive;
 };
-
-std::string UtcNow() {
-  std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  if (const char* fixed = std::getenv("SOURCE_DATE_EPOCH")) now = std::strtoll(fixed, nullptr, 10);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 /// One run, step by step; each step says what went wrong.
 class NewsRun {
@@ -322,7 +311,7 @@ class NewsRun {
         {"program", "flambeau-train news"},
         {"version", FLAMBEAU_VERSION},
         {"libtorch", TorchVersion()},
-        {"created", UtcNow()},
+        {"created", CreationTime()},
         {"data", source(input_.data.dataset, input_.data.dataset.classes.size())},
         {"validation", split ? Json{{"split", options_.split}, {"rows", input_.validation_rows}}
                              : source(input_.validation.dataset, input_.validation_rows)},
