@@ -189,7 +189,10 @@ BatchQueue::Decision BatchQueue::TryPop(TimePoint now) {
 
 BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dead) {
   Decision decision;
-  if (depth_ == 0) return decision;
+  if (depth_ == 0) {
+    held_since_.reset();
+    return decision;
+  }
   const std::int64_t limit = times_.BestRows();
   Choice choice;
   std::optional<std::uint64_t> shape_key;
@@ -236,10 +239,13 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   if (!sizes_.empty()) FitSize(choice);
   Batch batch;
   bool delay_over = false;
-  const std::chrono::nanoseconds delay = DelayFor(limit);
-  if (choice.requests > 0 && delay.count() > 0 && !choice.full && !choice.deadline_cut && !choice.returned &&
+  const std::chrono::nanoseconds moment = Moment(limit);
+  const bool may_wait = options_.max_batch_delay.count() > 0 || moment.count() > 0;
+  if (choice.requests > 0 && may_wait && !choice.full && !choice.deadline_cut && !choice.returned &&
       !closed_) {
-    TimePoint leave = choice.oldest + delay;
+    // The setting counts from when the oldest came, a moment from when the worker could have begun.
+    TimePoint leave =
+        std::max<TimePoint>(choice.oldest + options_.max_batch_delay, held_since_.value_or(now) + moment);
     if (choice.earliest_deadline != TimePoint::max()) {
       leave = std::min(leave, choice.earliest_deadline - times_.Predict(choice.rows + 1));
     }
@@ -273,12 +279,11 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
   return decision;
 }
 
-/// How long the oldest request may wait for others.
-std::chrono::nanoseconds BatchQueue::DelayFor(std::int64_t limit) const {
+/// How long a worker may wait for clients that were just answered.
+std::chrono::nanoseconds BatchQueue::Moment(std::int64_t limit) const {
   const std::int64_t rows = std::min(std::max(peak_now_, peak_before_), limit);
-  std::chrono::nanoseconds moment = times_.Predict(rows) / kShareOfBatch;
-  if (rows < 2 || moment < kShortestDelay) moment = {};
-  return std::max<std::chrono::nanoseconds>(options_.max_batch_delay, moment);
+  const std::chrono::nanoseconds moment = times_.Predict(rows) / kShareOfBatch;
+  return rows < 2 || moment < kShortestDelay ? std::chrono::nanoseconds() : moment;
 }
 
 /// Of the live requests of the highest class that has any, the shape of the one that waits longest.

@@ -48,8 +48,8 @@ struct Batch {
 ///          or when a larger one would miss the earliest deadline in it. A request that is larger alone runs
 ///          alone.
 /// Waiting: none while idle. A worker waits for company only as long as recent concurrency says that more
-///          requests may come, and never longer than max_batch_delay, or 3 % of what the batch would take,
-///          after the oldest request was queued.
+///          requests may come: until max_batch_delay after the oldest request was queued, or for 3 % of what
+///          the batch would take after it could have begun.
 /// Errors:  Push answers kResourceExhausted at `capacity`, with the seconds that the queue needs to empty,
 /// kUnavailable after Close(). Expired requests are answered
 ///          (kDeadlineExceeded) and never run; cancelled ones are dropped the same way.
@@ -114,7 +114,7 @@ class BatchQueue {
   struct Choice;
   [[nodiscard]] std::optional<std::uint64_t> LeadingShape(TimePoint now) const;
   Decision Decide(TimePoint now, std::vector<Waiting>& dead);
-  [[nodiscard]] std::chrono::nanoseconds DelayFor(std::int64_t limit) const;
+  [[nodiscard]] std::chrono::nanoseconds Moment(std::int64_t limit) const;
   void FitSize(Choice& choice) const;
   void TakeOut(Choice& choice, Batch& batch, std::vector<Waiting>& dead);
   void SweepDead(TimePoint now, std::vector<Waiting>& dead);

@@ -262,6 +262,23 @@ TEST_F(BatchQueueTest, ClientsThatWereJustAnsweredGetAMomentToShareALongBatch) {
   EXPECT_THAT(Ids(*queue.TryPop(At(40)).batch), ElementsAre(3, 4)) << "nobody else is around";
 }
 
+TEST_F(BatchQueueTest, ThatMomentBeginsWhenAWorkerIsFree) {
+  BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
+  queue.times().Learn(1, milliseconds(16));
+  queue.times().Learn(2, milliseconds(32));
+  queue.Push(Make(1));
+  queue.Push(Make(2));
+  queue.SetSizes({1, 2});
+  Answer(queue, std::move(*queue.TryPop(At(0)).batch));
+  queue.Push(Make(3, 5));  // it waits for the end of a batch that another client has
+  EXPECT_EQ(queue.TryPop(At(40)).ask_again, At(41));
+  EXPECT_FALSE(queue.TryPop(At(40)).batch);
+  auto over = queue.TryPop(At(41));
+  ASSERT_TRUE(over.batch);
+  EXPECT_EQ(over.batch->reason, BatchReason::kDelayOver);
+  EXPECT_EQ(over.batch->held, milliseconds(1));
+}
+
 TEST_F(BatchQueueTest, ASmallModelWaitsForNobody) {
   BatchQueue queue("m", {.capacity = 10, .batch_size = 8}, metrics_);
   queue.times().Learn(1, milliseconds(1));
