@@ -281,6 +281,7 @@ BatchQueue::Decision BatchQueue::Decide(TimePoint now, std::vector<Waiting>& dea
 
 /// How long a worker may wait for clients that were just answered.
 std::chrono::nanoseconds BatchQueue::Moment(std::int64_t limit) const {
+  if (idle_ > 1) return {};  // one of them would wait, take everything, and leave nothing to the others
   const std::int64_t rows = std::min(std::max(peak_now_, peak_before_), limit);
   const std::chrono::nanoseconds moment = times_.Predict(rows) / kShareOfBatch;
   return rows < 2 || moment < kShortestDelay ? std::chrono::nanoseconds() : moment;
