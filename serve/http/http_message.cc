@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "serve/api/wire_codes.h"
+#include "serve/request/sequence.h"
 
 namespace serve {
 namespace {
@@ -310,10 +311,6 @@ std::string_view TrimBlanks(std::string_view text) {
   return text;
 }
 
-bool IsSaneRequestId(std::string_view id) {
-  if (id.empty() || id.size() > 128) return false;
-  return std::all_of(id.begin(), id.end(),
-                     [](char c) { return c > ' ' && c < 0x7F && c != '"' && c != '\\' && c != ','; });
-}
+bool IsSaneRequestId(std::string_view id) { return !id.empty() && IsSequenceId(id); }
 
 }  // namespace serve
