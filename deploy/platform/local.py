@@ -174,6 +174,7 @@ class Local(Platform):
             "K_SERVICE": state["service"], "K_REVISION": revision["revision"], "K_CONFIGURATION": state["service"],
             "FLAMBEAU_MANAGEMENT_ADDRESS": "http://127.0.0.1:0", "FLAMBEAU_METRICS_ADDRESS": "http://127.0.0.1:0",
             "FLAMBEAU_MODEL_STORE": str(image / "models"), "FLAMBEAU_LOAD_MODELS": "all",
+            "FLAMBEAU_EXIT_ON_LOAD_FAILURE": "true",  # as the image has it
             "FLAMBEAU_PORT_FILE": str(folder / f"{revision['revision']}.ports"),
         }
         # The shell stays to write down the exit code; it passes a SIGTERM of its group on by doing nothing with it.
