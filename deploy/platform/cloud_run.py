@@ -23,7 +23,8 @@ import urllib.request
 from base import Platform, PlatformError, new_shares
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Ready means that the model is loaded and was tried; liveness must not depend on it. 240 s is the most that Cloud Run allows.
+# Ready means that the model is loaded and was tried; liveness must not depend on it. 240 s is the most that Cloud Run
+# allows.
 PROBES = ["--startup-probe=httpGet.path=/v2/health/ready,periodSeconds=1,timeoutSeconds=1,failureThreshold=240",
           "--liveness-probe=httpGet.path=/v2/health/live,periodSeconds=10,timeoutSeconds=3,failureThreshold=3"]
 MONITORING = "https://monitoring.googleapis.com/v3/projects/{project}/timeSeries?{query}"
@@ -70,9 +71,10 @@ class CloudRun(Platform):
     def training_image(self):
         self.buildx("train", "--tag", "flambeau-train", "--load")
         variables = ["GITHUB_SHA", *sorted(name for name in self.environment if name.startswith("MLFLOW_"))]
-        return {"tools": shlex.join(["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}",
-                                     "--volume", f"{ROOT}:/work", "--workdir", "/work",
-                                     *(word for name in variables for word in ("--env", name)), "flambeau-train"])}
+        words = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}",
+                 "--volume", f"{ROOT}:/work", "--workdir", "/work"]
+        words += [word for name in variables for word in ("--env", name)]
+        return {"tools": shlex.join([*words, "flambeau-train"])}
 
     def build(self, image, archive, labels):
         context = ROOT / "build/image"  # the only part of build/ that reaches the builder
@@ -107,12 +109,12 @@ class CloudRun(Platform):
             flags.append("--no-traffic")
         before = set() if is_new else {r["revision"] for r in self.describe(service)["revisions"]}
         try:
-            self.run("deploy", service, *flags)
+            made = self.run("deploy", service, *flags)["status"]["latestCreatedRevisionName"]
         except PlatformError as error:
             raise PlatformError(f"{error}\n{self.why(service, before)}".rstrip()) from None
         described = self.describe(service)
-        newest = next(r for r in described["revisions"] if r["revision"] not in before)
-        return {"revision": newest["revision"], "url": described["url"], "tag_url": newest["url"] or described["url"]}
+        tagged = [r["url"] for r in described["revisions"] if r["revision"] == made and r["url"]]
+        return {"revision": made, "url": described["url"], "tag_url": tagged[0] if tagged else described["url"]}
 
     def why(self, service, before):
         """What a revision that did not get ready wrote last; it takes none of the requests."""

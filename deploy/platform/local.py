@@ -260,8 +260,10 @@ class Local(Platform):
 
     @staticmethod
     def nginx(folder, *arguments):
-        done = subprocess.run(["nginx", "-p", folder, "-e", folder / "nginx.log", "-c", folder / "nginx.conf", *arguments],
-                              capture_output=True, text=True)
+        if not shutil.which("nginx"):
+            raise PlatformError("nginx is not installed; it divides the requests between revisions")
+        words = ["nginx", "-p", folder, "-e", folder / "nginx.log", "-c", folder / "nginx.conf", *arguments]
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise PlatformError(f"nginx: {done.stderr.strip()}")
 

@@ -71,7 +71,7 @@ class Rehearsal:
     def line(seconds, text, output="", last=2):
         print(f"   {seconds:5.1f} s  {text}", flush=True)
         for row in [row for row in output.splitlines() if row.strip()][-last:]:
-            print(f"            | {row[:150]}", flush=True)
+            print(f"            | {row[:240]}", flush=True)
 
     # --- what is done ---
 
@@ -91,6 +91,8 @@ class Rehearsal:
             if code is None:
                 return
             wanted = (code != 0) == (step == fails_at)
+            if step == fails_at and says in output:  # what a person has to read
+                output = "\n".join(row for row in output.splitlines() if says in row)
             self.line(seconds, step + ("" if code == 0 else f" (exit code {code})"), output, 2 if wanted else 40)
 
         variables = {"SERVICE": SERVICE, "CANARY_PERCENT": "20", "CANARY_SECONDS": "6", "CANARY_EVERY": "1",
