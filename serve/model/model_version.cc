@@ -107,6 +107,8 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
   if (sequences_) {
     sequence = WithId(sample->hint.sequence ? std::move(sample->hint.sequence) : std::move(context.sequence));
     sample->hint.sequence = sequence;
+  } else {
+    sample->hint.sequence.reset();  // one that the body names means nothing here
   }
   const RenderHint hint = sample->hint;
   Responder responder([this, hint, done = std::move(done)](Result<Output> output) mutable {

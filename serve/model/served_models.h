@@ -34,8 +34,9 @@ class ServedModels {
   /// without a plan pays for one look at a pointer.
   struct Chosen {
     ModelHandle version;
-    ModelHandle shadow;  // set: a copy of the request goes there too
+    ModelHandle shadow{};  // set: a copy of the request goes there too
     double shadow_tolerance = 0;
+    bool by_share = false;  // by its share of the requests: the next one may get another version
   };
   Result<Chosen> Choose(std::string_view model, std::string_view version, const HeaderOf& header) const;
   [[nodiscard]] bool Contains(std::string_view model, std::string_view version) const;
