@@ -94,7 +94,9 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   if (failed) {
     LogError("Ending, as exit_on_load_failure says: not every model could be loaded.");
   } else if (signal == 0) {
-    std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
+    // TorchServe's line: tools and tests wait for its text.
+    const bool json = CurrentLogFormat() == LogFormat::kJson;
+    std::puts(json ? R"({"severity":"INFO","message":"Model server started."})" : "Model server started.");
     std::fflush(stdout);
     sigwait(&signals, &signal);
   }
