@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace serve {
+namespace {
+
+constexpr int kLoadingRetrySeconds = 2;
+
+}  // namespace
 
 Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view version) const {
   Result<ModelHandle> found = models_.Find(model, version);
@@ -14,7 +19,8 @@ Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view 
 Status InferenceApi::NotYet(Status status) const {
   if (!models_.Starting() || status.code != Code::kModelNotFound) return status;
   return {Code::kUnavailable,
-          status.message + " (models are still loading: try again, GET /ping tells when they are)"};
+          status.message + " (models are still loading: try again, GET /ping tells when they are)",
+          kLoadingRetrySeconds};
 }
 
 InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
