@@ -45,7 +45,8 @@ std::string_view AddressOnly(std::string_view remote) {
 }
 
 std::string_view SeverityOf(int status) {
-  return status >= 500 ? "ERROR" : status >= 400 ? "WARNING" : "INFO";
+  // 503: full, or not ready yet. It will pass.
+  return status >= 500 && status != 503 ? "ERROR" : status >= 400 ? "WARNING" : "INFO";
 }
 
 /// `2026-11-24T12:34:31` and the milliseconds. The first part is made once a second and thread.

@@ -12,6 +12,10 @@ namespace {
 constexpr std::size_t kLongestState = 512;  // that must be passed on, by W3C's rules
 constexpr std::size_t kLongestText = 1024;
 
+bool IsProbe(std::string_view path) {
+  return path == "/ping" || path == "/metrics" || path == "/v2/health/ready" || path == "/v2/health/live";
+}
+
 /// The caller's tracestate; several fields are one list.
 std::string StateOf(const HttpRequest& request) {
   std::string state;
@@ -39,6 +43,8 @@ void Connection::BeginTrace() {
   const bool once = request_.CountHeaders("traceparent") == 1;
   trace_.context = listener_->tracer->Begin(once ? request_.Header("traceparent") : std::string_view(),
                                             request_.Header("x-cloud-trace-context"));
+  // What a platform asks every few seconds would bury the rest.
+  if (IsProbe(request_.path)) trace_.context.recorded = false;
 }
 
 /// Takes what was noted from the ticket; `answered`: nobody else writes to it any more.
