@@ -7,6 +7,8 @@
 namespace serve {
 namespace {
 
+constexpr int kLoadingRetrySeconds = 2;
+
 /// Whether the body may name a sequence: it is read by the handler of a version, so after the choice. A text
 /// that only looks like the parameter goes to the default version, which is no harm.
 bool MayNameSequence(const Request& request) {
@@ -27,7 +29,8 @@ Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view 
 Status InferenceApi::NotYet(Status status) const {
   if (!models_.Starting() || status.code != Code::kModelNotFound) return status;
   return {Code::kUnavailable,
-          status.message + " (models are still loading: try again, GET /ping tells when they are)"};
+          status.message + " (models are still loading: try again, GET /ping tells when they are)",
+          kLoadingRetrySeconds};
 }
 
 Result<ServedModels::Chosen> InferenceApi::FindDefault(const PredictCall& call) const {

@@ -104,8 +104,9 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
     LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
   }
   std::future<bool> stopping = std::async(std::launch::async, [&] { return server->Stop(); });
-  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs.
-  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(500);
+  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs; traces take their
+  // second after it.
+  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(1500);
   if (const int second = WaitForSignal(stopping, signals, latest); second > 0) {
     LogWarning("Second signal: ending at once.");
     server->RemoveUnpackedFiles();

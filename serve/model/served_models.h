@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -84,6 +85,8 @@ class ServedModels {
   [[nodiscard]] Result<Entry> Get(std::string_view model) const;
 
   void SetStarting(bool starting) { starting_.store(starting); }
+  /// What the start loads right now: Ready names it.
+  void NoteStartLoading(const std::string& url, bool loading);
   [[nodiscard]] bool Starting() const { return starting_.load(std::memory_order_relaxed); }
   /// A model that should have been there from the start is not: not ready until something is registered from
   /// `url`.
@@ -110,6 +113,7 @@ class ServedModels {
   mutable std::mutex change_mutex_;  // one change at a time; guards stuck_, start_failures_
   std::vector<ModelHandle> stuck_;
   std::map<std::string, std::string> start_failures_;  // url → why; guarded by change_mutex_
+  std::set<std::string> start_loading_;                // urls; guarded by change_mutex_
   std::atomic<bool> starting_{false};
   std::atomic<bool> draining_{false};
 };
