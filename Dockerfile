@@ -95,3 +95,5 @@ COPY --from=model /models/ /models/
 ARG MODEL_NAME=
 ARG MODEL_VERSION=
 LABEL flambeau.model.name=$MODEL_NAME flambeau.model.version=$MODEL_VERSION
+# It is there for this model: without it a deployment shall fail at once, and say why.
+ENV FLAMBEAU_EXIT_ON_LOAD_FAILURE=true

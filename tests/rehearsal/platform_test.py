@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,16 @@ for prefix, answer in json.loads((folder / "answers.json").read_text()):
             sys.exit("ERROR: (gcloud) it is not there")
         print(answer if isinstance(answer, str) else json.dumps(answer))
         break
+"""
+
+FAKE_TOOLS = """#!/usr/bin/env python3
+import json, os, pathlib, sys
+words = sys.argv[2:]
+if words[0] == "fetch":
+    pathlib.Path("build/steps/m.mar").write_text("archive")
+    print(json.dumps({"uri": words[1], "path": "build/steps/m.mar", "version": "3", "runId": "r1"}))
+elif words[1] == "inspect":
+    print(json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
 """
 
 
@@ -152,14 +163,20 @@ class CloudRunTest(unittest.TestCase):
         self.assertIn("--audiences=https://news-x.a.run.app", self.calls("gcloud", "auth", "print-identity-token")[0])
 
     def test_build_hands_labels_and_arguments_to_docker(self):
-        archive = self.folder / "x.mar"
-        archive.write_bytes(b"archive")
-        self.platform("build", "m:3", str(archive), "--label", "flambeau.model=models:/m/3",
-                      FLAMBEAU_BUILD_FLAGS="--cache-from type=gha")
+        # Stands for the training image: it "verifies" any archive and knows what made it.
+        for made in ("build/image", "build/steps"):
+            self.addCleanup(shutil.rmtree, ROOT / made, ignore_errors=True)
+        tools = self.folder / "tools"
+        tools.write_text(FAKE_TOOLS)
+        tools.chmod(0o755)
+        self.platform("build", "m:3", "models:/m/3", "--label", "a=b", FLAMBEAU_BUILD_FLAGS="--cache-from type=gha",
+                      FLAMBEAU_TOOLS=str(tools), GITHUB_SHA="abc")
         call, = self.calls("docker", "buildx", "build")
-        for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/m:3", "--build-arg MODEL_NAME=m",
-                      "--build-arg MODEL_VERSION=3", "--label flambeau.model=models:/m/3", "--cache-from type=gha", "--push"):
+        for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/m:3", "--label a=b",
+                      "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1", "--build-arg REVISION=abc",
+                      f"--build-context model={ROOT}/build/image", "--cache-from type=gha", "--push"):
             self.assertIn(words, call)
+        self.assertEqual((ROOT / "build/image/models/m.mar").read_text(), "archive")
 
     def test_watch_compares_what_monitoring_says(self):
         monitoring = FakeMonitoring(self)

@@ -280,7 +280,7 @@ class Rehearsal:
         first = self.train("A merge: a first version", "--max-terms 1000 --epochs 2")
         self.first_deployment(first)
         second = self.train("A merge: a better version", "")
-        shutil.copy(ROOT / second["archive"], self.work / "good.mar")
+        shutil.copy(self.work / f"cloud/images/{second['image']}/models/{MODEL}.mar", self.work / "good.mar")
         self.better_version(first, second)
         self.bad_version("shape", second, "a class is missing from its answers", "Start the candidate, without traffic",
                          "the model answered 3 classes, but index_to_name.json names 4 labels")
