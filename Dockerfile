@@ -28,7 +28,8 @@ RUN ./run setup
 COPY . .
 # What flambeau-train writes into archives: the context has no .git.
 ARG REVISION=
-RUN FLAMBEAU_COMMIT=$REVISION ./run build release
+RUN cmake --preset release -DFLAMBEAU_TESTS=OFF -DFLAMBEAU_BENCH=OFF -DFLAMBEAU_COMMIT="$REVISION" \
+    && cmake --build --preset release --target programs
 
 FROM build AS trees
 RUN deploy/images/trees /
