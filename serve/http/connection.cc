@@ -24,8 +24,9 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr asio::use_awaitable_t<IoLoop::Executor> kAwait;
-constexpr std::size_t kReadAhead = 4096;
-constexpr std::size_t kLingerBytes = 256 * 1024;
+// A refused client reads its answer only once it has sent all: platforms pass bodies of 32 MiB.
+constexpr std::size_t kLingerBytes = 64 << 20;
+constexpr std::size_t kLingerRead = 64 * 1024;
 
 std::string PeerText(const Connection::Endpoint& from) {
   asio::ip::tcp::endpoint peer;
@@ -245,7 +246,7 @@ Connection::Awaitable<void> Connection::Linger() {
   buffer_.consume(buffer_.size());
   std::size_t left = kLingerBytes;
   while (!error && !closing_ && !overdue_ && left > 0) {
-    const asio::mutable_buffer room = buffer_.prepare(kReadAhead);
+    const asio::mutable_buffer room = buffer_.prepare(kLingerRead);
     auto token = asio::redirect_error(kAwait, error);
     const std::size_t read = co_await socket.async_read_some(room, token);
     left -= std::min(left, read);

@@ -23,7 +23,7 @@ bool ChooseByRatio(const TraceContext& context, double ratio) {
   std::uint64_t low = 0;
   const char* half = context.trace_id.data() + 16;
   std::from_chars(half, half + 16, low, 16);
-  return static_cast<double>(low >> 1) < ratio * std::ldexp(1.0, 63);
+  return low >> 1 < static_cast<std::uint64_t>(std::ldexp(ratio, 63));
 }
 
 }  // namespace
