@@ -194,6 +194,7 @@ class Metrics {
   Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
   Counter streams_broken;         // answers in parts that ended before their end
   Counter model_load_failures;
+  Gauge follow_failing;  // aliases of a registry, see Follower
 
  private:
   [[nodiscard]] MetricInputs Inputs() const;
