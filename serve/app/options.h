@@ -46,6 +46,7 @@ struct AppOptions {
   TrafficOptions traffic;
   FollowOptions follow;
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
+  bool exit_on_load_failure = false;
   std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
   bool config_snapshots = true;  // note what is registered, and restore it at the next start
   int start_workers = 0;         // of a version that load_models names; 0: planned from the CPU quota

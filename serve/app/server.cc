@@ -120,17 +120,18 @@ Status Server::Start() {
   return WritePortFile();
 }
 
-void Server::LoadModels() {
+std::size_t Server::LoadModels() {
   const auto restore = [this](const std::vector<SnapshotWorkflow>& workflows) {
     return workflow_api_.Restore(workflows);
   };
-  management_api_.LoadAtStart(
+  const std::vector<Status> failed = management_api_.LoadAtStart(
       {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
   if (follower_) {
     follower_->Look();  // what it finds is there from the start
     following_ = std::make_unique<Periodic>(options_.follow.interval, [this] { follower_->Look(); });
   }
   models_.SetStarting(false);
+  return failed.size();
 }
 
 Status Server::OpenFollower() {

@@ -46,9 +46,9 @@ class Server {
   /// Opens the listeners and writes the port file. From now on the server answers; /ping says 503 until
   /// LoadModels is done.
   Status Start();
-  /// Loads `load_models`. A model that cannot be loaded does not stop the others; /ping names it. May take
-  /// long; Stop may be called meanwhile.
-  void LoadModels();
+  /// Loads `load_models` and what a snapshot names. A model that cannot be loaded does not stop the others;
+  /// /ping names it. May take long; Stop may be called meanwhile. Returns how many could not be loaded.
+  std::size_t LoadModels();
 
   /// Not ready → no new connections → accepted requests are finished → workers are joined, all within the
   /// grace period from now. False when something had to be cut off; then a worker may be stuck inside a

@@ -362,6 +362,10 @@ std::vector<Setting> MakeSettings() {
                        "What is loaded at start: all, none, or archives with commas between them, a.mar or "
                        "name=a.mar. Also as --models."},
                       "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(Boolean({"exit_on_load_failure", kModels, "false",
+                          "true: a server that could not load one of these ends with exit code 1, so that a "
+                          "deployment fails at once. false: it stays, /ping says 503 and why."},
+                         [](AppOptions& o, bool value) { o.exit_on_load_failure = value; }));
   rows.push_back(ModelsSetting(
       {"models", kModels, "",
        "Workers, batches and timeouts of single versions, for those that are loaded anyway: {name: {version: "

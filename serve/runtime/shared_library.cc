@@ -16,7 +16,7 @@ SharedLibraryFactory::Opened SharedLibraryFactory::Open(const std::string& libra
   std::error_code error;
   const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   std::string reasons;
-  for (const std::filesystem::path& path : {here / library, here / "../lib" / library}) {
+  for (const std::filesystem::path& path : {here / library, here / "../lib/flambeau" / library}) {
     // Never closed: libtorch does not survive it.
     void* handle = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
     if (handle == nullptr) {

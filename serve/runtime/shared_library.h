@@ -24,8 +24,8 @@ inline constexpr const char* kRuntimeEntry = "FlambeauMakeRuntimeFactories";
 /// kInvalidArgument for a file that no factory of the library takes.
 class SharedLibraryFactory final : public RuntimeFactory {
  public:
-  /// `library`: a file name beside this program or in ../lib. `endings`: of the artifacts that its
-  /// factories take, e.g. ".pt".
+  /// `library`: a file name beside this program or in ../lib/flambeau. `endings`: of the artifacts that
+  /// its factories take, e.g. ".pt".
   SharedLibraryFactory(std::string library, std::vector<std::string> endings);
   [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override;
   Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
