@@ -48,17 +48,17 @@ def expressions(root, file):
             yield from (target["expr"] for target in panel.get("targets", []))
         yield from (one["expr"] for one in board["annotations"]["list"] if "expr" in one)
         return
-    for query in re.findall(r"metricsQuery: (?:>-\s+)?((?:.|\n +(?![\w-]+:))+)", (root / file).read_text()):
-        query = re.sub(r"<<\.LabelMatchers>>", 'pod=~"a"', re.sub(r"<<\.GroupBy>>", "pod", query))
-        yield re.sub(r"\s+", " ", re.sub(r"<<\.Series>>", "a", query)).strip("'\" ")
+    for manifest in yaml.safe_load_all((root / file).read_text()):  # values of prometheus-adapter
+        rules = manifest.get("rules", {}) if isinstance(manifest, dict) and "kind" not in manifest else {}
+        for rule in rules.get("custom", []):
+            query = rule["metricsQuery"].replace("<<.LabelMatchers>>", 'pod=~"a"').replace("<<.GroupBy>>", "pod")
+            yield query.replace("<<.Series>>", re.match(r"\w+", rule["seriesQuery"])[0])
 
 
 def as_rules(root, files):
     """A file of rules with the expressions, for promtool."""
     def plain(text):
         return re.sub(r"\$__(rate_)?interval", "5m", re.sub(r"\$(job|instance|model|version)\b", ".*", text))
-    rules = [{"record": f"expression:{number}", "expr": plain(text)} for number, text in enumerate(
+    rules = [{"record": f"expression:number_{number}", "expr": plain(text)} for number, text in enumerate(
         text for file in files for text in expressions(root, file))]
-    for rule in rules:
-        rule["record"] = "expression:of_" + rule["record"].split(":")[1]
     return yaml.safe_dump({"groups": [{"name": "expressions", "rules": rules}]})

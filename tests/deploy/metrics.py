@@ -12,13 +12,11 @@ policies.
 
 import pathlib
 import re
-import signal
-import ssl
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
+
+from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLACES = ["deploy/prometheus/**/*.yml", "deploy/grafana/*.json", "deploy/kubernetes/**/*.yaml", "deploy/knative/*.yaml",
@@ -31,54 +29,6 @@ SUFFIXES = ("_bucket", "_count", "_sum")
 ADDED = {"job", "instance", "pod", "namespace", "service", "le", "cluster", "location", "project_id"}
 # Labels whose values are fixed.
 CLOSED = {"outcome", "reason", "state", "code"}
-
-
-class Server:
-    """A server on free ports; `with` ends it."""
-
-    def __init__(self, program, models, folder, *more, scheme="http"):
-        self.ports = pathlib.Path(folder, "ports")
-        address = f"{scheme}://127.0.0.1:0"
-        self.log = open(pathlib.Path(folder, "log"), "wb")
-        self.process = subprocess.Popen(
-            [program, "serve", "--model-store", models, "--models", "double.pt", "--inference-address", address,
-             "--management-address", address, "--metrics-address", address, "--port-file", self.ports,
-             "--config-snapshots", "false", "--tuning", "off", *more],
-            cwd=folder, stdout=self.log, stderr=subprocess.STDOUT)
-        self.scheme = scheme
-
-    def __enter__(self):
-        try:
-            self.wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self.log.close()
-
-    def wait(self):
-        end = time.monotonic() + 120
-        while time.monotonic() < end and self.process.poll() is None:
-            if self.ports.is_file() and "metrics=" in self.ports.read_text():
-                self.port = dict(line.split("=") for line in self.ports.read_text().split())
-                try:
-                    self.ask("inference", "/v2/health/ready")
-                    return
-                except OSError:  # 503 while it loads
-                    pass
-            time.sleep(0.05)
-        raise SystemExit(f"the server did not get ready:\n{pathlib.Path(self.log.name).read_text()[-3000:]}")
-
-    def ask(self, listener, path, body=None):
-        url = f"{self.scheme}://127.0.0.1:{self.port[listener]}{path}"
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        trust = ssl._create_unverified_context() if self.scheme == "https" else None
-        with urllib.request.urlopen(request, timeout=60, context=trust) as answer:
-            return answer.read().decode()
 
 
 def scraped(text):
@@ -140,16 +90,17 @@ def check_the_check():
 def main():
     check_the_check()
     program, models = map(str, map(pathlib.Path.resolve, map(pathlib.Path, sys.argv[1:])))
+    words = ["--model-store", models, "--models", "double.pt", "--config-snapshots", "false", "--tuning", "off"]
     with tempfile.TemporaryDirectory() as folder:
-        with Server(program, models, folder) as server:
+        with Server(program, folder, words) as server:
             idle = scraped(server.ask("metrics", "/metrics"))
             server.ask("inference", "/predictions/double", b"[1]")
             after = scraped(server.ask("metrics", "/metrics"))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "30",
                         "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, stderr=subprocess.DEVNULL)
-        with Server(program, models, folder, "--certificate-file", "cert.pem", "--private-key-file", "key.pem",
-                    scheme="https") as server:
+        tls = ["--certificate-file", "cert.pem", "--private-key-file", "key.pem"]
+        with Server(program, folder, words + tls, scheme="https") as server:
             with_tls = scraped(server.ask("metrics", "/metrics"))
     uses = list(used())
     # What an alert or an autoscaler reads must be there before the first request, or it sees no change.
