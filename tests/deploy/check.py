@@ -112,11 +112,10 @@ def terraform_format(files):
 
 def terraform_validate(files):
     """Where `terraform init` was run, by somebody who reaches the providers."""
-    problems = []
-    for folder in sorted({path.parent for path in files}):
-        if (ROOT / folder / ".terraform/providers").is_dir():
-            problems += run(tool("terraform"), "validate", cwd=ROOT / folder)
-    return problems
+    folders = [folder for folder in sorted({path.parent for path in files}) if (ROOT / folder / ".terraform/providers").is_dir()]
+    if not folders:
+        raise Missing("a provider (`terraform init`)")
+    return [problem for folder in folders for problem in run(tool("terraform"), "validate", cwd=ROOT / folder)]
 
 
 def manifests(files):
@@ -189,7 +188,7 @@ CHECKS = [
      below("tests/deploy", "*.yml"), yamllint, False),
     ("hadolint", lambda: tracked("Dockerfile", "*.Dockerfile", "Dockerfile.*"), hadolint, False),
     ("hcl", lambda: below("deploy/terraform", "*.tf"), hcl, False),
-    ("terraform fmt", lambda: below("deploy/terraform", "*.tf", "*.tfvars.example"), terraform_format, True),
+    ("terraform fmt", lambda: below("deploy/terraform", "*.tf"), terraform_format, True),
     ("terraform validate", lambda: below("deploy/terraform", "*.tf"), terraform_validate, True),
     ("kubernetes", lambda: [path for folder in ("kubernetes", "knative", "kserve")
                             for path in below(f"deploy/{folder}", "*.yaml")], manifests, False),
