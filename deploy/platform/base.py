@@ -1,7 +1,12 @@
 """What every platform can do, and what they share."""
 
 import abc
+import os
+import pathlib
+import shlex
+import subprocess
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class PlatformError(Exception):
     """What went wrong, for people: it is printed as it is and the program ends with 1."""
@@ -18,8 +23,9 @@ class Platform(abc.ABC):
         """Makes the image to train in. {"tools": words to run a program of it with, "" for programs of this machine}."""
 
     @abc.abstractmethod
-    def build(self, image: str, archive: str, labels: dict) -> dict:
-        """Makes `image` (NAME:VERSION) from the serving image and a model archive, where deploy() finds it."""
+    def build(self, image: str, source: str, labels: dict) -> dict:
+        """Makes `image` (NAME:VERSION), where deploy() finds it, from the serving image and a model: an archive or what
+        `flambeau fetch` knows, such as models:/NAME/VERSION. Its lineage becomes labels of the image."""
 
     @abc.abstractmethod
     def has_image(self, image: str) -> bool: ...
@@ -86,3 +92,21 @@ def new_shares(revisions: list, wanted: dict) -> dict:
     if left:  # what rounding left over goes to the largest
         shares[max(others, key=others.get)] += 100 - sum(shares.values())
     return {name: percent for name, percent in shares.items() if percent}
+
+
+def put_model(folder, image: str, source: str, labels: dict) -> None:
+    """Fetches a model into folder/models, and writes folder/labels: see deploy/images/model."""
+    words = [ROOT / "deploy/images/model", folder, source, "--version", image.rpartition(":")[2]]
+    words += [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    scratch = ROOT / "build/steps"
+    scratch.mkdir(parents=True, exist_ok=True)
+    tools = os.environ.get("FLAMBEAU_TOOLS")
+    if tools:  # flambeau is in the training image, which sees this checkout and no other folder
+        program = scratch / "flambeau"
+        program.write_text(f"#!/bin/sh\nexec {tools} flambeau \"$@\"\n")
+        program.chmod(0o755)
+        words += ["--program", program]
+    done = subprocess.run([str(word) for word in words], cwd=ROOT, env={**os.environ, "TMPDIR": "build/steps"},
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise PlatformError(f"`{shlex.join(str(word) for word in words[:3])}` failed:\n{done.stderr.strip()}")

@@ -11,7 +11,6 @@ FLAMBEAU_BUILD_FLAGS         for `docker buildx build`, such as --cache-from typ
 import datetime
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -20,10 +19,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from base import Platform, PlatformError, new_shares
+from base import ROOT, Platform, PlatformError, new_shares, put_model
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Ready means that the model is loaded and was tried; liveness must not depend on it. 240 s is the most that Cloud Run allows.
+# Ready means that the model is loaded and was tried; liveness must not depend on it. 240 s is the most that Cloud Run
+# allows.
 PROBES = ["--startup-probe=httpGet.path=/v2/health/ready,periodSeconds=1,timeoutSeconds=1,failureThreshold=240",
           "--liveness-probe=httpGet.path=/v2/health/live,periodSeconds=10,timeoutSeconds=3,failureThreshold=3"]
 MONITORING = "https://monitoring.googleapis.com/v3/projects/{project}/timeSeries?{query}"
@@ -70,21 +69,20 @@ class CloudRun(Platform):
     def training_image(self):
         self.buildx("train", "--tag", "flambeau-train", "--load")
         variables = ["GITHUB_SHA", *sorted(name for name in self.environment if name.startswith("MLFLOW_"))]
-        return {"tools": shlex.join(["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}",
-                                     "--volume", f"{ROOT}:/work", "--workdir", "/work",
-                                     *(word for name in variables for word in ("--env", name)), "flambeau-train"])}
+        words = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}",
+                 "--volume", f"{ROOT}:/work", "--workdir", "/work"]
+        words += [word for name in variables for word in ("--env", name)]
+        return {"tools": shlex.join([*words, "--entrypoint", "env", "flambeau-train"])}
 
-    def build(self, image, archive, labels):
-        context = ROOT / "build/image"  # the only part of build/ that reaches the builder
-        shutil.rmtree(context, ignore_errors=True)
-        context.mkdir(parents=True)
-        shutil.copy(archive, context / "model.mar")
-        name, _, version = image.partition(":")
-        flags = ["--build-arg", f"MODEL_NAME={name}", "--build-arg", f"MODEL_VERSION={version}",
-                 "--build-arg", "MODEL_ARCHIVE=build/image/model.mar"]
-        for key, value in labels.items():
-            flags += ["--label", f"{key}={value}"]
-        self.buildx("serve-with-model", "--tag", self.reference(image), *flags, "--push")
+    def build(self, image, source, labels):
+        folder = ROOT / "build/image"
+        shutil.rmtree(folder, ignore_errors=True)
+        put_model(folder.relative_to(ROOT), image, source, labels)
+        flags = [word for line in (folder / "labels").read_text().splitlines() for word in ("--label", line)]
+        self.buildx("serve-with-model", "--tag", self.reference(image), "--build-context", f"model={folder}", *flags,
+                    "--build-arg", f"REVISION={self.environment.get('GITHUB_SHA', '')}",
+                    "--build-arg", f"MODEL_NAME={image.partition(':')[0]}",
+                    "--build-arg", f"MODEL_VERSION={image.partition(':')[2]}", "--push")
         return {"image": self.reference(image)}
 
     # --- services ---
@@ -107,12 +105,12 @@ class CloudRun(Platform):
             flags.append("--no-traffic")
         before = set() if is_new else {r["revision"] for r in self.describe(service)["revisions"]}
         try:
-            self.run("deploy", service, *flags)
+            made = self.run("deploy", service, *flags)["status"]["latestCreatedRevisionName"]
         except PlatformError as error:
             raise PlatformError(f"{error}\n{self.why(service, before)}".rstrip()) from None
         described = self.describe(service)
-        newest = next(r for r in described["revisions"] if r["revision"] not in before)
-        return {"revision": newest["revision"], "url": described["url"], "tag_url": newest["url"] or described["url"]}
+        tagged = [r["url"] for r in described["revisions"] if r["revision"] == made and r["url"]]
+        return {"revision": made, "url": described["url"], "tag_url": tagged[0] if tagged else described["url"]}
 
     def why(self, service, before):
         """What a revision that did not get ready wrote last; it takes none of the requests."""

@@ -16,9 +16,8 @@ import time
 import urllib.error
 import urllib.request
 
-from base import Platform, PlatformError, new_shares
+from base import Platform, PlatformError, new_shares, put_model
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 STOP_SECONDS = 10  # between SIGTERM and SIGKILL, as Cloud Run has it
 
 # One worker process and a connection for each request: a client whose requests follow each other on one connection
@@ -93,17 +92,14 @@ class Local(Platform):
     def has_image(self, image):
         return self.image_folder(image).is_dir()
 
-    def build(self, image, archive, labels):
+    def build(self, image, source, labels):
         if not self.tree:
             raise PlatformError("set FLAMBEAU_IMAGE_TREE to a folder that deploy/images/tree made")
         folder, new = self.image_folder(image), self.image_folder(image + ".new")
         shutil.rmtree(new, ignore_errors=True)
         new.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.tree, new, symlinks=True, copy_function=os.link)  # the layers that images share
-        flags = [flag for name, value in labels.items() for flag in ("--label", f"{name}={value}")]
-        done = subprocess.run([ROOT / "deploy/images/model", new, archive, *flags], capture_output=True, text=True)
-        if done.returncode:
-            raise PlatformError(f"{image} could not be built: {(done.stderr or done.stdout).strip()}")
+        put_model(new, image, source, labels)
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
         return {"image": image, "folder": str(folder)}
@@ -172,8 +168,11 @@ class Local(Platform):
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PORT": str(revision["port"]),
             "K_SERVICE": state["service"], "K_REVISION": revision["revision"], "K_CONFIGURATION": state["service"],
+            "FLAMBEAU_CONFIG_FILE": str(image / "etc/flambeau/config.properties"),
+            "FLAMBEAU_TUNING_FOLDER": str(folder / "tuning"),
             "FLAMBEAU_MANAGEMENT_ADDRESS": "http://127.0.0.1:0", "FLAMBEAU_METRICS_ADDRESS": "http://127.0.0.1:0",
-            "FLAMBEAU_MODEL_STORE": str(image / "models"), "FLAMBEAU_LOAD_MODELS": "all",
+            "FLAMBEAU_MODEL_STORE": str(image / "models"),
+            "FLAMBEAU_EXIT_ON_LOAD_FAILURE": "true",  # as the image has it
             "FLAMBEAU_PORT_FILE": str(folder / f"{revision['revision']}.ports"),
         }
         # The shell stays to write down the exit code; it passes a SIGTERM of its group on by doing nothing with it.
@@ -259,8 +258,10 @@ class Local(Platform):
 
     @staticmethod
     def nginx(folder, *arguments):
-        done = subprocess.run(["nginx", "-p", folder, "-e", folder / "nginx.log", "-c", folder / "nginx.conf", *arguments],
-                              capture_output=True, text=True)
+        if not shutil.which("nginx"):
+            raise PlatformError("nginx is not installed; it divides the requests between revisions")
+        words = ["nginx", "-p", folder, "-e", folder / "nginx.log", "-c", folder / "nginx.conf", *arguments]
+        done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             raise PlatformError(f"nginx: {done.stderr.strip()}")
 

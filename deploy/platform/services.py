@@ -53,9 +53,9 @@ def parse(arguments):
         return one
 
     word("training-image", "make the image to train in", service=False)
-    one = word("build", "make an image that serves one archive", service=False)
+    one = word("build", "make an image that serves one model", service=False)
     one.add_argument("image", help="NAME:VERSION")
-    one.add_argument("archive", help="the model archive, a file")
+    one.add_argument("source", help="an archive, or what flambeau fetch knows: models:/NAME/VERSION")
     one.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
     one = word("has-image", "exit code 1 unless the image is there", service=False)
     one.add_argument("image", help="NAME:VERSION")
@@ -88,7 +88,7 @@ def run(platform: Platform, options):
     if word == "training-image":
         return platform.training_image()
     if word == "build":
-        return platform.build(options.image, options.archive, pairs(options.label))
+        return platform.build(options.image, options.source, pairs(options.label))
     if word == "has-image":
         if not platform.has_image(options.image):
             raise PlatformError(f"there is no image {options.image}")

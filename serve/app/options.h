@@ -8,6 +8,8 @@
 #include "serve/base/log.h"
 #include "serve/http/options.h"
 #include "serve/security/options.h"
+#include "serve/telemetry/options.h"
+#include "serve/tracing/options.h"
 
 namespace serve {
 
@@ -66,6 +68,10 @@ struct AppOptions {
   std::string metrics_config;            // metrics.yaml; empty: TorchServe's default list
   bool system_metrics = true;            // CPU, memory and disk of the machine among TorchServe's names
   std::chrono::seconds metric_time{60};  // between two looks at gauges, and two entries in the metric logs
+
+  TraceSampling trace_sampling;
+  TraceExport trace_export;
+  Instance instance;  // the environment's
 
   LogOptions log;
   enum class LogFiles : std::uint8_t { kAuto, kOn, kOff };

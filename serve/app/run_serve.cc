@@ -94,7 +94,9 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   if (failed) {
     LogError("Ending, as exit_on_load_failure says: not every model could be loaded.");
   } else if (signal == 0) {
-    std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
+    // TorchServe's line: tools and tests wait for its text.
+    const bool json = CurrentLogFormat() == LogFormat::kJson;
+    std::puts(json ? R"({"severity":"INFO","message":"Model server started."})" : "Model server started.");
     std::fflush(stdout);
     sigwait(&signals, &signal);
   }
@@ -102,8 +104,9 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
     LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
   }
   std::future<bool> stopping = std::async(std::launch::async, [&] { return server->Stop(); });
-  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs.
-  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(500);
+  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs; traces take their
+  // second after it.
+  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(1500);
   if (const int second = WaitForSignal(stopping, signals, latest); second > 0) {
     LogWarning("Second signal: ending at once.");
     server->RemoveUnpackedFiles();

@@ -109,6 +109,19 @@ Result<HttpAnswer> ApiClient::Inference(const std::string& path, std::string bod
   return CallHttp(call);
 }
 
+Result<HttpAnswer> ApiClient::Get(const std::string& base, const std::string& path, const char* api,
+                                  std::chrono::milliseconds timeout) const {
+  HttpCall call;
+  call.url = JoinUrl(base, path);
+  call.tls = options_.tls;
+  call.timeout = timeout;
+  call.connect_timeout = std::min(call.connect_timeout, timeout);
+  if (*api != '\0') {
+    if (Status status = AddToken(api, call.headers); !status.ok()) return status;
+  }
+  return CallHttp(call);
+}
+
 int ApiClient::Fail(const Status& status) const {
   err() << "error: " << status.message << "\n";
   return status.code == Code::kUnavailable ? kToolNoConnection : kToolFailed;

@@ -46,6 +46,11 @@ class ApiClient {
   Result<HttpAnswer> Inference(const std::string& path, std::string body, HttpHeaders headers,
                                std::chrono::milliseconds timeout) const;
 
+  /// GET of any listener: `base` is its URL, `path` begins with a slash, `api` says whose key is sent
+  /// (`inference`, `management`; empty: none). `timeout` takes the place of the common one.
+  Result<HttpAnswer> Get(const std::string& base, const std::string& path, const char* api,
+                         std::chrono::milliseconds timeout) const;
+
   /// kToolDone when the server agreed (status below 400). Else `error: …` with the server's own message on
   /// `err` (with --json also its body on `out`) and the exit code. `hint` is added to the message of a 404.
   int Check(const Result<HttpAnswer>& answer, std::string_view hint = {}) const;
@@ -54,6 +59,7 @@ class ApiClient {
   int PrintStatus(const Result<HttpAnswer>& answer, std::string_view hint = {}) const;
   void PrintBody(const HttpAnswer& answer) const;
 
+  [[nodiscard]] const ToolOptions& options() const { return options_; }
   [[nodiscard]] bool json() const { return options_.json; }
   [[nodiscard]] std::ostream& out() const { return streams_.out; }
   [[nodiscard]] std::ostream& err() const { return streams_.err; }

@@ -15,5 +15,7 @@ void AddWorkflowsCommands(CLI::App& app, const ApiClient& client, int& exit_code
 void AddTrafficCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `predict MODEL[:VERSION]`, likewise.
 void AddPredictCommand(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `ping [URL]`, likewise.
+void AddPingCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 
 }  // namespace serve
