@@ -32,6 +32,7 @@ module "registry" {
   region          = var.region
   name            = var.name
   labels          = local.labels
+  immutable_tags  = var.immutable_tags
   keep_versions   = var.keep_images
   cleanup_dry_run = var.cleanup_dry_run
   readers         = { deployment = module.identity.members["deployment"] }

@@ -82,6 +82,12 @@ variable "metrics_sidecar" {
   default     = false
 }
 
+variable "immutable_tags" {
+  description = "Whether a tag can never come to mean another image; then keep_images concerns nothing, for images with a tag stay."
+  type        = bool
+  default     = true
+}
+
 variable "keep_images" {
   description = "How many versions of each image are kept whatever their age."
   type        = number

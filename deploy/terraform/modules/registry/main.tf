@@ -6,9 +6,9 @@ resource "google_artifact_registry_repository" "this" {
   format        = "DOCKER"
   labels        = var.labels
 
-  # A tag NAME-VERSION means one image for ever: what was tested is what is deployed.
+  # NAME:VERSION means one image for ever: what was tested is what is deployed.
   docker_config {
-    immutable_tags = true
+    immutable_tags = var.immutable_tags
   }
 
   cleanup_policy_dry_run = var.cleanup_dry_run

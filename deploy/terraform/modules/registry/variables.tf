@@ -46,6 +46,12 @@ variable "old_days" {
   default     = 90
 }
 
+variable "immutable_tags" {
+  description = "Whether a tag can never come to mean another image. While it is so, images with a tag are not deleted either, whatever their age."
+  type        = bool
+  default     = true
+}
+
 variable "cleanup_dry_run" {
   description = "Whether the policies only say in the audit log what they would delete."
   type        = bool
