@@ -1,6 +1,7 @@
 #include "tools/doctor/doctor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
@@ -89,7 +90,8 @@ std::string Text(const Line& line, bool colour) {
 std::string SizeText(double bytes) {
   if (bytes >= 10.0 * (1ULL << 30)) return fmt::format("{:.0f} GiB", bytes / (1ULL << 30));
   if (bytes >= 1ULL << 30) return fmt::format("{:.1f} GiB", bytes / (1ULL << 30));
-  return fmt::format("{:.0f} MiB", bytes / (1ULL << 20));
+  if (bytes >= 1ULL << 20) return fmt::format("{:.0f} MiB", bytes / (1ULL << 20));
+  return fmt::format("{:.0f} KiB", std::ceil(bytes / 1024));
 }
 
 fs::path Place::UnpackFolder() const {

@@ -14,6 +14,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "serve/base/log.h"
 #include "serve/config/address.h"
 #include "serve/security/tls_keys.h"
 #include "tools/doctor/checks.h"
@@ -126,7 +127,11 @@ Findings CheckTlsFiles(const Place& place) {
                       (options.metrics_listener && options.metrics.tls);
   if (!wanted) return {};
   std::chrono::system_clock::time_point end;
+  LogOptions quiet;
+  quiet.level = LogLevel::kError;  // what it would say in a log stands in the report
+  StartLogging(quiet);
   const auto opened = TlsKeys::Open(options.tls, [&end](auto time) { end = time; });
+  StopLogging();
   if (!opened) return {Wrong(opened.error().message, "docs/tls.md says which files are needed")};
   const auto days =
       std::chrono::duration_cast<std::chrono::hours>(end - std::chrono::system_clock::now()).count() / 24;
