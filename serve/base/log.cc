@@ -25,6 +25,8 @@
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/sink.h>
 
+#include "serve/base/recent_problems.h"
+
 namespace serve {
 namespace {
 
@@ -369,6 +371,7 @@ void StopLogging() {
 }
 
 void LogLine(LogLevel level, std::string_view text) {
+  if (level >= LogLevel::kWarning) NoteProblem(level, text);
   if (!LogEnabled(level)) return;
   const std::shared_lock lock(writer_mutex);
   if (writer) {

@@ -66,6 +66,7 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   AddTrafficCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
   AddPingCommand(app, client, exit_code);
+  AddStatusCommand(app, client, exit_code);
   AddFetchCommand(app, streams.out, streams.err, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);

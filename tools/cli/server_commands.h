@@ -17,5 +17,7 @@ void AddTrafficCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 void AddPredictCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `ping [URL]`, likewise.
 void AddPingCommand(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `status`, likewise.
+void AddStatusCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 
 }  // namespace serve
