@@ -72,6 +72,7 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
   AddRunsCommands(app, client, exit_code);
   AddBaselineCommands(app, client, exit_code);
+  AddShellCommands(app, client, exit_code);
   app.footer(
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
       "Each command has its own --help, with an example.\n"
