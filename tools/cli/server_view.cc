@@ -10,6 +10,7 @@ namespace serve {
 namespace {
 
 constexpr std::size_t kWidth = 80;
+constexpr std::size_t kNameWidth = 20;
 constexpr std::size_t kShownProblems = 5;
 
 constexpr std::array<const char*, 3> kErrorReasons = {"queue_full", "no_worker", "deadline"};
@@ -93,17 +94,17 @@ void Measured(VersionView& view, const MetricsText& before, const MetricsText& a
 }
 
 std::string VersionText(const VersionView& one, bool colour) {
-  std::string name = fmt::format("{}:{}", one.model, one.version);
-  if (one.is_default) name = Cut(name, 19) + "*";
+  const std::string version = fmt::format(":{}{}", one.version, one.is_default ? "*" : "");
+  const std::size_t left = kNameWidth - std::min(version.size(), kNameWidth / 2);
+  const std::string name = Cut(Cut(one.model, left) + version, kNameWidth);  // the version is what differs
   const std::string queue = fmt::format("{:.0f}/{:.0f}", one.queued, one.queue_limit);
   const std::string workers = std::isnan(one.busy) ? fmt::format("-/{}", one.workers)
                                                    : fmt::format("{:.0f}/{}", one.busy, one.workers);
   std::string errors = Measure(one.errors_per_s, 6);
   if (colour && one.errors_per_s > 0) errors = "\x1b[31m" + errors + "\x1b[0m";
-  std::string text =
-      fmt::format("{:<20} {:>5.4g} {:>7} {:>8} {} {} {} {} {}\n", Cut(name, 20), one.percent, workers, queue,
-                  Measure(one.requests_per_s, 7), errors, Measure(one.p50_ms, 6), Measure(one.p99_ms, 7),
-                  Number(one.batch_rows, 5, 1));
+  std::string text = fmt::format("{:<20} {:>5.4g} {:>7} {:>8} {} {} {} {} {}\n", name, one.percent, workers,
+                                 queue, Measure(one.requests_per_s, 7), errors, Measure(one.p50_ms, 6),
+                                 Measure(one.p99_ms, 7), Number(one.batch_rows, 5, 1));
   std::string more;
   for (const auto& [what, value] : {std::pair("aliases", one.aliases), std::pair("runs", one.tuning),
                                     std::pair("follows", one.follows)}) {
