@@ -55,6 +55,15 @@ if(FLAMBEAU_TORCH)
   endif()
   list(APPEND CMAKE_PREFIX_PATH ${CMAKE_SOURCE_DIR}/build/libtorch)  # where ./run setup puts it
   find_package(Torch REQUIRED)
+  # Programs look for shared libraries in ../lib/flambeau first, so that they and libtorch can be moved together
+  # (deploy/images/tree), then where libtorch lies here. The same in the build folder and installed: CMake would
+  # otherwise reserve space with an empty entry, which means the working folder. The older kind of entry holds for the
+  # libraries of libraries, too.
+  get_filename_component(torch_folder ${TORCH_LIBRARY} DIRECTORY)
+  set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+  set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/flambeau;$ORIGIN;${torch_folder}")
+  set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
+  add_link_options(-Wl,--disable-new-dtags)
   # SYSTEM keeps our warnings out of its headers.
   add_library(flambeau_torch INTERFACE)
   target_include_directories(flambeau_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})

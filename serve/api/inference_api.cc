@@ -1,9 +1,24 @@
 #include "serve/api/inference_api.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace serve {
+namespace {
+
+constexpr int kLoadingRetrySeconds = 2;
+
+/// Whether the body may name a sequence: it is read by the handler of a version, so after the choice. A text
+/// that only looks like the parameter goes to the default version, which is no harm.
+bool MayNameSequence(const Request& request) {
+  if (request.protocol != Protocol::kKServeV2) return false;
+  const std::string_view body = request.body.view();
+  return body.substr(0, request.json_bytes.value_or(body.size())).find("\"sequence_id\"") !=
+         std::string_view::npos;
+}
+
+}  // namespace
 
 Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view version) const {
   Result<ModelHandle> found = models_.Find(model, version);
@@ -14,22 +29,22 @@ Result<ModelHandle> InferenceApi::Find(std::string_view model, std::string_view 
 Status InferenceApi::NotYet(Status status) const {
   if (!models_.Starting() || status.code != Code::kModelNotFound) return status;
   return {Code::kUnavailable,
-          status.message + " (models are still loading: try again, GET /ping tells when they are)"};
+          status.message + " (models are still loading: try again, GET /ping tells when they are)",
+          kLoadingRetrySeconds};
+}
+
+Result<ServedModels::Chosen> InferenceApi::FindDefault(const PredictCall& call) const {
+  Result<ModelHandle> handle = models_.Find(call.model, call.version);
+  if (!handle) return handle.error();
+  return ServedModels::Chosen{std::move(*handle)};
 }
 
 InferenceApi::Accepted InferenceApi::Predict(PredictCall call,
                                              UniqueFunction<void(Result<Prediction>)> done) {
-  Result<ServedModels::Chosen> found = ServedModels::Chosen();
-  if (call.context.sequence) {  // its state is kept by one version
-    Result<ModelHandle> handle = models_.Find(call.model, call.version);
-    if (handle) {
-      found->version = std::move(*handle);
-    } else {
-      found = handle.error();
-    }
-  } else {
-    found = models_.Choose(call.model, call.version, call.header);
-  }
+  // The state of a sequence is kept by one version.
+  Result<ServedModels::Chosen> found =
+      call.context.sequence ? FindDefault(call) : models_.Choose(call.model, call.version, call.header);
+  if (found && found->by_share && MayNameSequence(call.request)) found = FindDefault(call);
   if (!found) {
     done(NotYet(found.error()));
     return {call.context.deadline, nullptr};

@@ -79,6 +79,7 @@ class InferenceApi {
  private:
   /// While the start's models are loading, "not found" would be final where "not yet" is true.
   [[nodiscard]] Status NotYet(Status status) const;
+  [[nodiscard]] Result<ServedModels::Chosen> FindDefault(const PredictCall& call) const;
 
   ServedModels& models_;
   const SequenceNames sequence_names_;

@@ -97,12 +97,14 @@ std::vector<Status> ManagementApi::LoadAtStart(const StartPlan& plan) {
                                            : ParseLoadModels(plan.load_models, options_.model_store);
   std::vector<Status> results(items.size());
   std::vector<Registered> registered(items.size());
+  for (const StartItem& item : items) models_.NoteStartLoading(item.source, true);
   InParallel(items.size(), options_.cpus, [&](std::size_t i) {
     RegisterRequest request;
     request.url = items[i].source;
     if (!items[i].name.empty()) request.model_name = items[i].name;
     Result<Registered> done =
         RegisterWith(request, {.at_start = true, .workers = plan.workers, .snapshot = &restoring.models});
+    models_.NoteStartLoading(items[i].source, false);
     if (done) {
       registered[i] = std::move(*done);
       return;

@@ -9,6 +9,8 @@
 #include "serve/base/log.h"
 #include "serve/http/options.h"
 #include "serve/security/options.h"
+#include "serve/telemetry/options.h"
+#include "serve/tracing/options.h"
 
 namespace serve {
 
@@ -47,6 +49,7 @@ struct AppOptions {
   TrafficOptions traffic;
   FollowOptions follow;
   std::string load_models = "none";  // `all`, `none`, `a.mar`, `name=a.mar`, comma-separated
+  bool exit_on_load_failure = false;
   std::string model_snapshot;    // a snapshot's JSON text, which alone decides what is loaded; empty: none
   bool config_snapshots = true;  // note what is registered, and restore it at the next start
   int start_workers = 0;         // of a version that load_models names; 0: planned from the CPU quota
@@ -66,6 +69,10 @@ struct AppOptions {
   std::string metrics_config;            // metrics.yaml; empty: TorchServe's default list
   bool system_metrics = true;            // CPU, memory and disk of the machine among TorchServe's names
   std::chrono::seconds metric_time{60};  // between two looks at gauges, and two entries in the metric logs
+
+  TraceSampling trace_sampling;
+  TraceExport trace_export;
+  Instance instance;  // the environment's
 
   LogOptions log;
   enum class LogFiles : std::uint8_t { kAuto, kOn, kOff };

@@ -88,17 +88,25 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   }
   if (listening) listening();
   // Loading may take long, and a stop signal must not wait for it.
-  std::future<void> loading = std::async(std::launch::async, [&] { server->LoadModels(); });
+  std::future<std::size_t> loading = std::async(std::launch::async, [&] { return server->LoadModels(); });
   int signal = WaitForSignal(loading, signals);
-  if (signal == 0) {
-    std::puts("Model server started.");  // TorchServe's line: tools and tests wait for it
+  const bool failed = signal == 0 && config.options.exit_on_load_failure && loading.get() > 0;
+  if (failed) {
+    LogError("Ending, as exit_on_load_failure says: not every model could be loaded.");
+  } else if (signal == 0) {
+    // TorchServe's line: tools and tests wait for its text.
+    const bool json = CurrentLogFormat() == LogFormat::kJson;
+    std::puts(json ? R"({"severity":"INFO","message":"Model server started."})" : "Model server started.");
     std::fflush(stdout);
     sigwait(&signals, &signal);
   }
-  LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
+  if (!failed) {
+    LogInfo("Signal {}: finishing accepted requests within {} s.", signal, config.options.grace.count());
+  }
   std::future<bool> stopping = std::async(std::launch::async, [&] { return server->Stop(); });
-  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs.
-  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(500);
+  // Stop keeps to the grace period by itself, unless a model holds a thread that it needs; traces take their
+  // second after it.
+  const TimePoint latest = SteadyClock::now() + config.options.grace + std::chrono::milliseconds(1500);
   if (const int second = WaitForSignal(stopping, signals, latest); second > 0) {
     LogWarning("Second signal: ending at once.");
     server->RemoveUnpackedFiles();
@@ -107,16 +115,17 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   const bool complete =
       stopping.wait_for(std::chrono::milliseconds(0)) == std::future_status::ready && stopping.get();
   if (!complete) LogWarning("The grace period is over; requests that were still running were cut off.");
-  const bool still_loading = loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
+  const bool still_loading =
+      loading.valid() && loading.wait_for(std::chrono::milliseconds(0)) != std::future_status::ready;
   // A destructor would wait for a model that still runs, loads or is timed.
   if (!complete || still_loading || server->Busy()) {
     server->RemoveUnpackedFiles();
-    EndNow(complete ? 0 : 1);
+    EndNow(complete && !failed ? 0 : 1);
   }
   LogInfo("Stopped.");
   server.reset();
   StopLogging();
-  return 0;
+  return failed ? 1 : 0;
 }
 
 }  // namespace serve

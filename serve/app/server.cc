@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "serve/api/mlflow_registry.h"
 #include "serve/base/log.h"
 #include "serve/config/address.h"
+#include "serve/http/access_log.h"
 #include "serve/http/api_description.h"
 #include "serve/http/routes.h"
 #include "serve/telemetry/cpu_quota.h"
@@ -21,6 +23,10 @@ namespace serve {
 namespace {
 
 namespace fs = std::filesystem;
+
+// After the grace period: a platform that waits 10 s gets all of it with a grace of 8.
+constexpr std::chrono::milliseconds kFlushPatience{200};
+constexpr std::chrono::milliseconds kExportPatience{1'000};
 
 /// A fresh folder that only this user can read.
 fs::path MakeUnpackFolder(const std::string& wanted) {
@@ -109,6 +115,7 @@ Status Server::Start() {
   if (Status status = OpenMetrics(); !status.ok()) return status;
   if (Status status = OpenTokens(); !status.ok()) return status;
   if (Status status = OpenFollower(); !status.ok()) return status;
+  OpenTraces();
   if (Status status = OpenListeners(); !status.ok()) return status;
   if (options_.autoscale.high.count() > 0)
     autoscaler_ = std::make_unique<Autoscaler>(models_, options_.autoscale);
@@ -120,17 +127,18 @@ Status Server::Start() {
   return WritePortFile();
 }
 
-void Server::LoadModels() {
+std::size_t Server::LoadModels() {
   const auto restore = [this](const std::vector<SnapshotWorkflow>& workflows) {
     return workflow_api_.Restore(workflows);
   };
-  management_api_.LoadAtStart(
+  const std::vector<Status> failed = management_api_.LoadAtStart(
       {options_.load_models, options_.start_workers, options_.model_snapshot, restore});
   if (follower_) {
     follower_->Look();  // what it finds is there from the start
     following_ = std::make_unique<Periodic>(options_.follow.interval, [this] { follower_->Look(); });
   }
   models_.SetStarting(false);
+  return failed.size();
 }
 
 Status Server::OpenFollower() {
@@ -171,6 +179,18 @@ Status Server::OpenMetrics() {
   if (log || options_.torchserve_metric_names)  // somebody looks at them
     metric_job_ = std::make_unique<MetricJob>(metrics_, options_.metric_time, log);
   return {};
+}
+
+void Server::OpenTraces() {
+  const Instance& instance = options_.instance;
+  metrics_.SetInstance(instance.service, instance.revision, instance.configuration);
+  if (!options_.trace_export.endpoint.empty()) {
+    span_exporter_ =
+        std::make_unique<SpanExporter>(options_.trace_export, instance, FLAMBEAU_VERSION, metrics_);
+    LogInfo("Traces go to {}", options_.trace_export.endpoint);
+  }
+  if (span_exporter_ || options_.log.format == LogFormat::kJson)
+    tracer_ = std::make_unique<Tracer>(options_.trace_sampling, span_exporter_.get());
 }
 
 Status Server::OpenTokens() {
@@ -255,7 +275,7 @@ Status Server::OpenListener(std::vector<Api>& apis) {
   if (has_management && tokens_) router.Add(TokenRouter(*tokens_, management_pool_));
   Result<std::unique_ptr<Listener>> opened =
       Listener::Open(io_threads_, first.address.host, first.address.port, first.setting, std::move(router),
-                     options_.http, metrics_, tls);
+                     options_.http, metrics_, tls, tracer_.get());
   if (!opened) return opened.error();
   listeners_.push_back(std::move(*opened));
   for (const Api& api : apis) {
@@ -293,6 +313,22 @@ void Server::LogPlan() const {
           options_.management_api.model_store.empty() ? "none" : options_.management_api.model_store);
 }
 
+/// What they have collected of access lines and spans goes on its way, if they find the time.
+void Server::FlushIoThreads() {
+  std::vector<std::future<void>> flushed;
+  for (const auto& loop : io_threads_.loops()) {
+    auto done = std::make_shared<std::promise<void>>();
+    flushed.push_back(done->get_future());
+    loop->Post([done] {
+      FlushAccessLog();
+      Tracer::Flush();
+      done->set_value();
+    });
+  }
+  const TimePoint latest = SteadyClock::now() + kFlushPatience;
+  for (std::future<void>& one : flushed) one.wait_until(latest);
+}
+
 bool Server::Stop() {
   const TimePoint deadline = SteadyClock::now() + options_.grace;
   models_.SetDraining();
@@ -309,6 +345,8 @@ bool Server::Stop() {
   metric_job_.reset();  // while the models' counters are there
   management_api_.StopSnapshots();
   models_.DrainAll(deadline);
+  FlushIoThreads();
+  if (span_exporter_) exports_ = !span_exporter_->Stop(kExportPatience);
   return complete && !models_.HasStuckVersions();
 }
 

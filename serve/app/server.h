@@ -27,6 +27,8 @@
 #include "serve/security/tokens.h"
 #include "serve/telemetry/metric_job.h"
 #include "serve/telemetry/metrics.h"
+#include "serve/telemetry/tracer.h"
+#include "serve/tracing/exporter.h"
 
 namespace serve {
 
@@ -46,16 +48,17 @@ class Server {
   /// Opens the listeners and writes the port file. From now on the server answers; /ping says 503 until
   /// LoadModels is done.
   Status Start();
-  /// Loads `load_models`. A model that cannot be loaded does not stop the others; /ping names it. May take
-  /// long; Stop may be called meanwhile.
-  void LoadModels();
+  /// Loads `load_models` and what a snapshot names. A model that cannot be loaded does not stop the others;
+  /// /ping names it. May take long; Stop may be called meanwhile. Returns how many could not be loaded.
+  std::size_t LoadModels();
 
   /// Not ready → no new connections → accepted requests are finished → workers are joined, all within the
   /// grace period from now. False when something had to be cut off; then a worker may be stuck inside a
   /// model, and the process must end without running destructors.
   [[nodiscard]] bool Stop();
-  /// A version is being timed, or loads although its time is over: the destructor would wait for it.
-  [[nodiscard]] bool Busy() const { return loader_.Busy() || (follower_ && follower_->Busy()); }
+  /// A version is being timed, or loads although its time is over, or a collector of traces does not answer:
+  /// the destructor would wait for it.
+  [[nodiscard]] bool Busy() const { return loader_.Busy() || (follower_ && follower_->Busy()) || exports_; }
   /// For a process that ends without running destructors: removes what it would leave on the disk.
   void RemoveUnpackedFiles();
 
@@ -85,6 +88,8 @@ class Server {
   Status OpenListeners();
   /// One listener for the APIs that are to be at the same place.
   Status OpenListener(std::vector<Api>& apis);
+  void OpenTraces();
+  void FlushIoThreads();
   Status WritePortFile() const;
   void LogPlan() const;
 
@@ -92,6 +97,9 @@ class Server {
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
   std::unique_ptr<MetricJob> metric_job_;
+  std::unique_ptr<SpanExporter> span_exporter_;  // none: no span is exported
+  std::unique_ptr<Tracer> tracer_;               // none: nobody asks which request a line or span belongs to
+  bool exports_ = false;                         // still, after the stop
   ServedModels models_;
   std::unique_ptr<Autoscaler> autoscaler_;
   Loader loader_;

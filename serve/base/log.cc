@@ -20,7 +20,6 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <spdlog/async_logger.h>
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/sink.h>
@@ -37,6 +36,10 @@ std::atomic<LogLevel> current_level{LogLevel::kInfo};
 std::atomic<LogFormat> current_format{LogFormat::kText};
 std::atomic<bool> access_log{true};
 std::atomic<std::uint64_t> lost_lines{0};
+thread_local const TraceContext* current_trace = nullptr;
+
+/// Escaping makes six bytes of one at most, and collectors refuse lines above 256 KiB.
+constexpr std::size_t kLongestMessage = 40 * 1024;
 
 /// Writes everything, and gives what the other end refused (disk full, pipe closed).
 std::string_view WriteAll(int fd, std::string_view bytes) {
@@ -63,10 +66,10 @@ void AppendOneLine(std::string& out, std::string_view text) {
 }
 
 /// `2024-05-30T21:46:03,625 [INFO ] text` in local time, or one JSON object with the time in UTC. `source`
-/// stands before the text.
+/// stands before the text, `fields` are further members of the object.
 void AppendLine(std::string& out, LogFormat format, LogLevel level,
                 std::chrono::system_clock::time_point time, std::string_view text,
-                std::string_view source = {}) {
+                std::string_view source = {}, std::string_view fields = {}) {
   const auto since_epoch = time.time_since_epoch();
   const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count();
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count() % 1'000'000;
@@ -83,12 +86,39 @@ void AppendLine(std::string& out, LogFormat format, LogLevel level,
     static constexpr const char* kSeverities[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
     gmtime_r(&seconds, &parts);
     std::strftime(stamp, sizeof stamp, "%FT%T", &parts);
-    using Json = nlohmann::json;
-    fmt::format_to(std::back_inserter(out), R"({{"time":"{}.{:06}Z","severity":"{}","message":{}}})", stamp,
+    fmt::memory_buffer rest;
+    AppendLogText(rest, text, kLongestMessage);
+    AppendLabels(rest, {}, {});
+    fmt::format_to(std::back_inserter(out), R"({{"time":"{}.{:06}Z","severity":"{}","message":{}{}}})", stamp,
                    micros, kSeverities[static_cast<std::size_t>(level)],
-                   Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+                   std::string_view(rest.data(), rest.size()), fields);
   }
   out += '\n';
+}
+
+/// What travels to the writer: the text, the members that only the calling thread knows, and how many bytes
+/// those take.
+std::string Pack(std::string_view text, LogFormat format) {
+  fmt::memory_buffer fields;
+  if (current_trace != nullptr && format == LogFormat::kJson) AppendTraceFields(fields, *current_trace);
+  std::string packed(text);
+  packed.append(fields.data(), fields.size());
+  const auto size = static_cast<std::uint16_t>(fields.size());  // ids and a project's name: a few hundred
+  packed += static_cast<char>(size & 0xFF);
+  packed += static_cast<char>(size >> 8);
+  return packed;
+}
+struct Unpacked {
+  std::string_view text;
+  std::string_view fields;
+};
+Unpacked Unpack(std::string_view packed) {
+  const auto byte = [&](std::size_t from_end) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(packed[packed.size() - from_end]));
+  };
+  const std::size_t size = byte(2) | byte(1) << 8;
+  packed.remove_suffix(2);
+  return {packed.substr(0, packed.size() - size), packed.substr(packed.size() - size)};
 }
 
 /// When a file begins anew.
@@ -229,11 +259,11 @@ class Writer {
     LineFile* ts_log = open(options.folder, "ts_log.log");
     LineFile* access_copy = open(options.folder, "access_log.log");
     server_log_ = MakeLogger("server", [this, ts_log](const spdlog::details::log_msg& line) {
-      const std::string_view text(line.payload.data(), line.payload.size());
-      AppendLine(server_.pending(), format_, FromSpdlog(line.level), line.time, text);
+      const Unpacked got = Unpack({line.payload.data(), line.payload.size()});
+      AppendLine(server_.pending(), format_, FromSpdlog(line.level), line.time, got.text, {}, got.fields);
       if (ts_log != nullptr) {
-        AppendLine(ts_log->pending(), format_, FromSpdlog(line.level), line.time, text,
-                   fmt::format("thread-{} flambeau - ", line.thread_id));
+        AppendLine(ts_log->pending(), format_, FromSpdlog(line.level), line.time, got.text,
+                   fmt::format("thread-{} flambeau - ", line.thread_id), got.fields);
       }
     });
     access_log_ = MakeLogger("access", [this, access_copy](const spdlog::details::log_msg& line) {
@@ -267,7 +297,8 @@ class Writer {
   Writer& operator=(const Writer&) = delete;
 
   void Log(LogLevel level, std::string_view text) {
-    server_log_->log(ToSpdlog(level), spdlog::string_view_t(text.data(), text.size()));
+    const std::string packed = Pack(text, format_);
+    server_log_->log(ToSpdlog(level), spdlog::string_view_t(packed.data(), packed.size()));
   }
   void Access(std::string_view line) {
     access_log_->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
@@ -356,7 +387,11 @@ std::unique_ptr<Writer> writer;
 
 }  // namespace
 
+LogTrace::LogTrace(const TraceContext* trace) : before_(std::exchange(current_trace, trace)) {}
+LogTrace::~LogTrace() { current_trace = before_; }
+
 void StartLogging(const LogOptions& options) {
+  SetLogPlace(options.place);
   auto started = std::make_unique<Writer>(options);
   current_level.store(options.level, std::memory_order_relaxed);
   current_format.store(options.format, std::memory_order_relaxed);

@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/log_fields.h"
+#include "serve/base/trace_context.h"
+
 namespace serve {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
@@ -24,6 +27,7 @@ struct LogOptions {
   std::string metrics_folder;
   std::uint64_t rotate_bytes = 100ULL << 20;  // a file of this size becomes NAME.1, that one NAME.2, …
   int rotated_kept = 5;                       // how many of those there are; 0: the file begins anew
+  LogPlace place;                             // for JSON lines
 };
 
 /// Files of TorchServe's that get finished lines.
@@ -47,6 +51,19 @@ std::uint64_t LostLogLines();
 bool AccessLogEnabled();
 LogFormat CurrentLogFormat();
 bool LogEnabled(LogLevel level);
+
+/// The request that the calling thread works for while this lives: JSON lines of the server log name its
+/// trace. Null: none. Must not be held across co_await.
+class LogTrace {
+ public:
+  explicit LogTrace(const TraceContext* trace);
+  ~LogTrace();
+  LogTrace(const LogTrace&) = delete;
+  LogTrace& operator=(const LogTrace&) = delete;
+
+ private:
+  const TraceContext* const before_;
+};
 
 template <class... Args>
 void LogDebug(fmt::format_string<Args...> format, Args&&... args) {

@@ -67,6 +67,7 @@ class Reader {
     ReadFlags(args);
     ReadEnvironment();
     ReadFile();
+    ReadCloudRun();
     WarnOfUnused();
     Apply();
     CheckTogether();
@@ -190,10 +191,60 @@ class Reader {
     take("ts_header_key_sequence_end", "TS_HEADER_KEY_SEQUENCE_END");
     take("log_location", "LOG_LOCATION");
     take("metrics_location", "METRICS_LOCATION");
+    ReadOpenTelemetry(take);
     take("config", "FLAMBEAU_CONFIG_FILE");
     take("config", "TS_CONFIG_FILE");
 
     WarnOfUnknownVariables();
+  }
+
+  /// The names that OpenTelemetry gave these settings; the one for traces alone is stronger.
+  template <class Take>
+  void ReadOpenTelemetry(const Take& take) {
+    constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+        {"trace_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+        {"trace_headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
+        {"trace_headers", "OTEL_EXPORTER_OTLP_HEADERS"},
+        {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"},
+        {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TIMEOUT"},
+        {"trace_sampler", "OTEL_TRACES_SAMPLER"},
+        {"trace_ratio", "OTEL_TRACES_SAMPLER_ARG"},
+        {"trace_service_name", "OTEL_SERVICE_NAME"},
+        {"trace_resource", "OTEL_RESOURCE_ATTRIBUTES"},
+        {"trace_project", "GOOGLE_CLOUD_PROJECT"},
+    };
+    for (const auto& [key, name] : kNames) take(std::string(key), std::string(name));
+    std::string base = Variable("OTEL_EXPORTER_OTLP_ENDPOINT");
+    while (base.ends_with('/')) base.pop_back();
+    if (!base.empty()) {
+      values_.emplace("trace_endpoint", GivenValue{base + "/v1/traces", "OTEL_EXPORTER_OTLP_ENDPOINT"});
+    }
+    const std::string protocol = Variable("OTEL_EXPORTER_OTLP_PROTOCOL");
+    if (!protocol.empty() && protocol != "http/json") {
+      config_.warnings.push_back(
+          fmt::format("OTEL_EXPORTER_OTLP_PROTOCOL: spans are sent as http/json, not as {}; the collector's "
+                      "port for HTTP is "
+                      "4318",
+                      protocol));
+    }
+  }
+
+  /// What Cloud Run says of this process, and the defaults that suit it: weaker than everything that is
+  /// given.
+  void ReadCloudRun() {
+    Instance& instance = config_.options.instance;
+    instance = {Variable("K_SERVICE"), Variable("K_REVISION"), Variable("K_CONFIGURATION")};
+    if (instance.service.empty()) return;
+    values_.emplace("log_format", GivenValue{"json", "K_SERVICE"});
+    values_.emplace("trusted_proxies", GivenValue{"1", "K_SERVICE"});
+    values_.emplace("grace", GivenValue{"8", "K_SERVICE"});  // it kills after 10 s
+    config_.options.log.place.service = instance.service;
+    config_.options.log.place.revision = instance.revision;
+  }
+
+  [[nodiscard]] std::string Variable(std::string_view name) const {
+    const auto found = environment_.find(name);
+    return found == environment_.end() ? std::string() : found->second;
   }
 
   void WarnOfUnknownVariables() {

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "serve/config/address.h"
+#include "serve/config/key_values.h"
 #include "serve/config/models_setting.h"
 
 namespace serve {
@@ -227,6 +228,56 @@ Setting Listeners(const Row& row) {
   return setting;
 }
 
+/// From 0 to 1.
+Setting Ratio(const Row& row) {
+  Setting setting = Begin(row, "RATIO");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || !(number >= 0) || number > 1)
+      return "a number from 0 to 1";
+    options.trace_sampling.ratio = number;
+    return {};
+  };
+  return setting;
+}
+
+Setting Pairs(const Row& row, KeyValues TraceExport::*member) {
+  Setting setting = Begin(row, "KEY=VALUE,…");
+  setting.apply = [member](std::string_view text, AppOptions& options) -> std::string {
+    std::optional<KeyValues> pairs = ParseKeyValues(text);
+    if (!pairs) return "KEY=VALUE, with commas between several and %XX for what is special in a value";
+    options.trace_export.*member = std::move(*pairs);
+    return {};
+  };
+  return setting;
+}
+
+Setting TraceEndpoint(const Row& row) {
+  Setting setting = Begin(row, "URL");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    if (!text.starts_with("http://") && !text.starts_with("https://"))
+      return "a URL that begins with http:// or https://";
+    options.trace_export.endpoint = text;
+    return {};
+  };
+  return setting;
+}
+
+/// Of Google Cloud; it stands in every line.
+Setting Project(const Row& row) {
+  Setting setting = Begin(row, "PROJECT");
+  setting.apply = [](std::string_view text, AppOptions& options) -> std::string {
+    const bool plain = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '-' || c == ':' || c == '.' || c == '_';
+    });
+    if (!plain || text.size() > 100) return "the id of a project: letters, digits, and - : . _";
+    options.log.place.project = text;
+    return {};
+  };
+  return setting;
+}
+
 Setting KeystoreType(const Row& row) {
   Setting setting = Begin(row, "PKCS12");
   setting.apply = [](std::string_view text, AppOptions&) -> std::string {
@@ -274,6 +325,7 @@ constexpr std::string_view kAnswers = "Answers";
 constexpr std::string_view kThreads = "Threads";
 constexpr std::string_view kMetrics = "Metrics";
 constexpr std::string_view kLogs = "Logs";
+constexpr std::string_view kTraces = "Traces (OpenTelemetry)";
 constexpr std::string_view kProgram = "Start and end";
 
 VersionOptions& Defaults(AppOptions& options) { return options.management_api.defaults; }
@@ -362,6 +414,10 @@ std::vector<Setting> MakeSettings() {
                        "What is loaded at start: all, none, or archives with commas between them, a.mar or "
                        "name=a.mar. Also as --models."},
                       "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(Boolean({"exit_on_load_failure", kModels, "false",
+                          "true: a server that could not load one of these ends with exit code 1, so that a "
+                          "deployment fails at once. false: it stays, /ping says 503 and why."},
+                         [](AppOptions& o, bool value) { o.exit_on_load_failure = value; }));
   rows.push_back(ModelsSetting(
       {"models", kModels, "",
        "Workers, batches and timeouts of single versions, for those that are loaded anyway: {name: {version: "
@@ -654,6 +710,56 @@ std::vector<Setting> MakeSettings() {
   rows.push_back(Number({"log_files_kept", kLogs, "5", "How many renamed ones are kept of each."}, "N", 0,
                         1000,
                         [](AppOptions& o, std::int64_t n) { o.log.rotated_kept = static_cast<int>(n); }));
+
+  rows.push_back(Number({"trusted_proxies", kLogs, "0",
+                         "How many proxies in front of the server add to X-Forwarded-For: which of its "
+                         "addresses JSON lines name "
+                         "as the client's. 0: the connection's. On Cloud Run 1."},
+                        "N", 0, 16,
+                        [](AppOptions& o, std::int64_t n) { o.http.trusted_proxies = static_cast<int>(n); }));
+  rows.push_back(Project({"trace_project", kLogs, "",
+                          "Google Cloud project that JSON lines name beside the trace. Also as "
+                          "$GOOGLE_CLOUD_PROJECT. Empty: they have the plain trace_id."}));
+
+  rows.push_back(TraceEndpoint(
+      {"trace_endpoint", kTraces, "",
+       "Where spans are sent (OTLP over HTTP, JSON), as http://localhost:4318/v1/traces. Also as "
+       "$OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or $OTEL_EXPORTER_OTLP_ENDPOINT without /v1/traces. Empty: "
+       "none."}));
+  rows.push_back(Pairs({"trace_headers", kTraces, "",
+                        "Header fields of these calls, a collector's key. $OTEL_EXPORTER_OTLP_HEADERS."},
+                       &TraceExport::headers));
+  rows.back().is_secret = true;
+  rows.push_back(Number({"trace_timeout_ms", kTraces, "10000", "Of one call. $OTEL_EXPORTER_OTLP_TIMEOUT."},
+                        "MS", 1, 3'600'000,
+                        [](AppOptions& o, std::int64_t n) { o.trace_export.timeout = milliseconds(n); }));
+  rows.push_back(Number(
+      {"trace_interval_ms", kTraces, "1000", "How often spans are sent; many of them are sent at once."},
+      "MS", 10, 3'600'000, [](AppOptions& o, std::int64_t n) { o.trace_export.interval = milliseconds(n); }));
+  rows.push_back(Number({"trace_queue_size", kTraces, "2048",
+                         "Recorded requests that may wait to be sent; more are dropped and counted."},
+                        "N", 1, 1'000'000, [](AppOptions& o, std::int64_t n) {
+                          o.trace_export.queue = static_cast<std::size_t>(n);
+                        }));
+  rows.push_back(Choice(
+      {"trace_sampler", kTraces, "parentbased_always_on",
+       "Which requests are recorded. parentbased_…: as the caller's traceparent says, the rest for requests "
+       "without one. $OTEL_TRACES_SAMPLER."},
+      {"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off",
+       "parentbased_traceidratio"},
+      [](AppOptions& o, std::size_t choice) {
+        o.trace_sampling.sampler = static_cast<TraceSampler>(choice);
+      }));
+  rows.push_back(Ratio({"trace_ratio", kTraces, "1",
+                        "The part of the requests that …traceidratio records. $OTEL_TRACES_SAMPLER_ARG."}));
+  rows.push_back(Text({"trace_service_name", kTraces, "",
+                       "service.name of the spans. $OTEL_SERVICE_NAME. Empty: $K_SERVICE, else flambeau."},
+                      "TEXT",
+                      [](AppOptions& o, std::string_view text) { o.trace_export.service_name = text; }));
+  rows.push_back(Pairs({"trace_resource", kTraces, "",
+                        "More attributes of this server, as deployment.environment.name=production. "
+                        "$OTEL_RESOURCE_ATTRIBUTES."},
+                       &TraceExport::resource));
 
   rows.push_back(
       Number({"grace", kProgram, "10",

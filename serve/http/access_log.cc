@@ -8,6 +8,7 @@
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
+#include "serve/base/log_fields.h"
 #include "serve/http/http_message.h"
 
 namespace serve {
@@ -36,10 +37,16 @@ void AppendEscaped(Line& line, std::string_view text) {
   }
 }
 
-void AppendJson(Line& line, std::string_view text) {
-  std::string quoted;
-  AppendJsonString(quoted, text);
-  Append(line, quoted);
+/// `127.0.0.1` of `/127.0.0.1:64003`, `::1` of `/[::1]:64003`.
+std::string_view AddressOnly(std::string_view remote) {
+  if (remote.starts_with('/')) remote.remove_prefix(1);
+  if (remote.starts_with('[')) return remote.substr(1, remote.find(']') - 1);
+  return remote.substr(0, remote.find(':'));
+}
+
+std::string_view SeverityOf(int status) {
+  // 503: full, or not ready yet. It will pass.
+  return status >= 500 && status != 503 ? "ERROR" : status >= 400 ? "WARNING" : "INFO";
 }
 
 /// `2026-11-24T12:34:31` and the milliseconds. The first part is made once a second and thread.
@@ -66,38 +73,47 @@ Stamp Now(bool utc) {
   return {mine, static_cast<int>(now.tv_nsec / 1'000'000)};
 }
 
-void AppendLine(Line& line, const AccessRecord& record, LogFormat format) {
+/// As Google Cloud's logs understand it; others find the same names in it.
+void AppendJsonLine(Line& line, const AccessRecord& record) {
   const auto out = std::back_inserter(line);
-  const bool json = format == LogFormat::kJson;
-  const Stamp stamp = Now(json);
-  if (json) {
-    fmt::format_to(out, FMT_COMPILE(R"({{"time":"{}.{:03}Z","remote":"{}","method":)"), stamp.seconds,
-                   stamp.milliseconds, record.remote.substr(record.remote.empty() ? 0 : 1));
-    AppendJson(line, record.method);
-    Append(line, ",\"path\":");
-    AppendJson(line, record.target);
-    fmt::format_to(
-        out, FMT_COMPILE(R"(,"status":{},"duration_ms":{:.3f},"bytes_in":{},"bytes_out":{},"request_id":)"),
-        record.status, std::chrono::duration<double, std::milli>(record.duration).count(), record.bytes_in,
-        record.bytes_out);
-    AppendJson(line, record.request_id);
-    if (!record.model.empty()) {
-      Append(line, ",\"model\":");
-      AppendJson(line, record.model);
-    }
-    if (!record.model_version.empty()) {
-      Append(line, ",\"model_version\":");
-      AppendJson(line, record.model_version);
-    }
-    line.push_back('}');
-  } else {
-    fmt::format_to(out, FMT_COMPILE("{},{:03} - {} \""), stamp.seconds, stamp.milliseconds, record.remote);
-    AppendEscaped(line, record.method.empty() ? "-" : record.method);
-    line.push_back(' ');
-    AppendEscaped(line, record.target.empty() ? "-" : record.target);
-    fmt::format_to(out, FMT_COMPILE(" HTTP/1.{}\" {} {}"), record.http_1_0 ? 0 : 1, record.status,
-                   std::chrono::duration_cast<std::chrono::milliseconds>(record.duration).count());
-  }
+  const Stamp stamp = Now(true);
+  fmt::format_to(out, FMT_COMPILE(R"({{"time":"{}.{:03}Z","severity":"{}","message":)"), stamp.seconds,
+                 stamp.milliseconds, SeverityOf(record.status));
+  const std::string_view method = record.method.empty() ? "-" : record.method;
+  const std::string_view target = record.target.empty() ? "-" : record.target;
+  fmt::memory_buffer message;
+  Append(message, method);
+  message.push_back(' ');
+  Append(message, target.substr(0, kLongestLogText));
+  fmt::format_to(std::back_inserter(message), FMT_COMPILE(" {}"), record.status);
+  AppendLogText(line, {message.data(), message.size()});
+  Append(line, ",\"httpRequest\":{\"requestMethod\":");
+  AppendLogText(line, method);
+  Append(line, ",\"requestUrl\":");
+  AppendLogText(line, target);
+  fmt::format_to(out, FMT_COMPILE(R"(,"status":{},"requestSize":"{}","responseSize":"{}","userAgent":)"),
+                 record.status, record.bytes_in, record.bytes_out);
+  AppendLogText(line, record.user_agent);
+  Append(line, ",\"remoteIp\":");
+  AppendLogText(line, record.client.empty() ? AddressOnly(record.remote) : record.client);
+  fmt::format_to(out, FMT_COMPILE(R"(,"latency":"{:.6f}s","protocol":"HTTP/1.{}"}},"request_id":)"),
+                 std::chrono::duration<double>(record.duration).count(), record.http_1_0 ? 0 : 1);
+  AppendLogText(line, record.request_id);
+  if (record.trace != nullptr) AppendTraceFields(line, *record.trace);
+  AppendLabels(line, record.model, record.model_version);
+  line.push_back('}');
+}
+
+void AppendLine(Line& line, const AccessRecord& record, LogFormat format) {
+  if (format == LogFormat::kJson) return AppendJsonLine(line, record);
+  const auto out = std::back_inserter(line);
+  const Stamp stamp = Now(false);
+  fmt::format_to(out, FMT_COMPILE("{},{:03} - {} \""), stamp.seconds, stamp.milliseconds, record.remote);
+  AppendEscaped(line, record.method.empty() ? "-" : record.method);
+  line.push_back(' ');
+  AppendEscaped(line, record.target.empty() ? "-" : record.target);
+  fmt::format_to(out, FMT_COMPILE(" HTTP/1.{}\" {} {}"), record.http_1_0 ? 0 : 1, record.status,
+                 std::chrono::duration_cast<std::chrono::milliseconds>(record.duration).count());
 }
 
 }  // namespace
@@ -106,6 +122,21 @@ std::string AccessLine(const AccessRecord& record, LogFormat format) {
   Line line;
   AppendLine(line, record, format);
   return fmt::to_string(line);
+}
+
+std::string_view ForwardedClient(const HttpRequest& request, int proxies) {
+  for (auto field = request.fields.rbegin(); proxies > 0 && field != request.fields.rend(); ++field) {
+    if (!EqualsIgnoreCase(field->name, "x-forwarded-for")) continue;
+    std::string_view rest = field->value;
+    while (!rest.empty()) {
+      const std::size_t comma = rest.rfind(',');
+      const std::string_view last = comma == std::string_view::npos ? rest : rest.substr(comma + 1);
+      if (--proxies == 0) return TrimBlanks(last);
+      if (comma == std::string_view::npos) break;
+      rest = rest.substr(0, comma);
+    }
+  }
+  return {};
 }
 
 void WriteAccessLog(const AccessRecord& record) {

@@ -22,13 +22,21 @@ struct AccessRecord {
   std::string_view request_id;
   std::string_view model;
   std::string_view model_version;
+  std::string_view client;  // address of the client behind a proxy; empty: `remote` is the client
+  std::string_view user_agent;
+  const TraceContext* trace = nullptr;  // null: none. Only JSON lines name it, as the two above
 };
+
+struct HttpRequest;
+/// The address that the outermost of `proxies` has seen: the last but `proxies - 1` of X-Forwarded-For.
+/// Empty: there are not so many, or `proxies` is 0.
+std::string_view ForwardedClient(const HttpRequest& request, int proxies);
 
 /// The line for one request, text (TorchServe's form) or JSON. What the client chose is escaped: it can
 /// neither start a line nor end a quote.
 std::string AccessLine(const AccessRecord& record, LogFormat format);
-/// Adds it to the calling thread's lines, in the format that is set; they go to the writer when 4 KB have
-/// come together.
+/// Adds it to the calling thread's lines, in the format that is set; they go to the writer when 32 KB
+/// have come together.
 void WriteAccessLog(const AccessRecord& record);
 /// Hands over the calling thread's lines now: the loop does it in each sweep, so that no line waits long.
 void FlushAccessLog();

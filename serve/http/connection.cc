@@ -24,8 +24,9 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr asio::use_awaitable_t<IoLoop::Executor> kAwait;
-constexpr std::size_t kReadAhead = 4096;
-constexpr std::size_t kLingerBytes = 256 * 1024;
+// A refused client reads its answer only once it has sent all: platforms pass bodies of 32 MiB.
+constexpr std::size_t kLingerBytes = 64 << 20;
+constexpr std::size_t kLingerRead = 64 * 1024;
 
 std::string PeerText(const Connection::Endpoint& from) {
   asio::ip::tcp::endpoint peer;
@@ -132,6 +133,7 @@ bool Connection::StartAnswer() {
     reply_ = std::move(found_.refusal);
     return true;
   }
+  const LogTrace log_trace(TracedContext());
   try {
     if (found_.route->answer) {
       reply_ = found_.route->answer(request_);
@@ -141,6 +143,7 @@ bool Connection::StartAnswer() {
     ticket_->loop = loop_.shared_from_this();
     ticket_->connection = this;
     ticket_->max_unsent = limits_.max_stream_backlog;
+    if (listener_->tracer != nullptr) ticket_->trace.emplace().context = trace_.context;
     ticket_->deadline = found_.route->start(request_, ReplySender(ticket_));
   } catch (const std::exception& error) {
     LogError("{} {} failed: {}", request_.method_text, request_.target, error.what());
@@ -171,6 +174,7 @@ void Connection::FinishAnswer() {
   if (!ticket_) return;
   const std::shared_ptr<Ticket> ticket = std::move(ticket_);
   ticket->connection = nullptr;
+  if (wake_ == Wake::kGone || wake_ == Wake::kDeadline) KeepTrace(*ticket, false);
   if (wake_ == Wake::kGone) {
     ticket->cancelled.store(true, std::memory_order_relaxed);
     broken_ = true;
@@ -189,11 +193,15 @@ void Connection::FinishAnswer() {
     return;
   }
   MakeReply(*ticket);
+  KeepTrace(*ticket, true);
 }
 
 void Connection::MakeReply(Ticket& ticket) {
+  const LogTrace log_trace(TracedContext());
+  if (ticket.trace) ticket.trace->render_start = SteadyClock::now();
   try {
     reply_ = ticket.make();
+    if (ticket.trace) ticket.trace->rendered = SteadyClock::now();
   } catch (const std::exception& error) {
     LogError("{} {} failed: {}", request_.method_text, request_.target, error.what());
     reply_ = ErrorReply(Internal("the server failed to answer this request; its log says why"));
@@ -238,7 +246,7 @@ Connection::Awaitable<void> Connection::Linger() {
   buffer_.consume(buffer_.size());
   std::size_t left = kLingerBytes;
   while (!error && !closing_ && !overdue_ && left > 0) {
-    const asio::mutable_buffer room = buffer_.prepare(kReadAhead);
+    const asio::mutable_buffer room = buffer_.prepare(kLingerRead);
     auto token = asio::redirect_error(kAwait, error);
     const std::size_t read = co_await socket.async_read_some(room, token);
     left -= std::min(left, read);
@@ -246,6 +254,7 @@ Connection::Awaitable<void> Connection::Linger() {
 }
 
 void Connection::Log(int status, TimePoint now) const {
+  if (trace_.context.recorded) RecordSpan(status, now);
   if (!AccessLogEnabled() || refused_) return;
   AccessRecord record;
   record.remote = peer_;
@@ -258,8 +267,14 @@ void Connection::Log(int status, TimePoint now) const {
   record.bytes_in = bytes_in_;
   record.bytes_out = status == 499 ? 0 : sent_ + out_.size() + reply_.body.size();
   record.request_id = request_.request_id;
-  record.model = request_.PathParameter("model");
-  record.model_version = request_.PathParameter("version");
+  record.model = trace_.model.empty() ? std::string_view(request_.PathParameter("model")) : trace_.model;
+  record.model_version =
+      trace_.version.empty() ? std::string_view(request_.PathParameter("version")) : trace_.version;
+  if (CurrentLogFormat() == LogFormat::kJson) {
+    record.user_agent = request_.Header("user-agent");
+    record.client = ForwardedClient(request_, limits_.trusted_proxies);
+    record.trace = TracedContext();
+  }
   WriteAccessLog(record);
 }
 

@@ -22,6 +22,7 @@
 #include "serve/http/stream.h"
 #include "serve/security/tls_keys.h"
 #include "serve/telemetry/metrics.h"
+#include "serve/telemetry/tracer.h"
 
 namespace serve {
 
@@ -33,14 +34,20 @@ struct ListenerTls {
 
 /// What the connections of one listener share.
 struct ListenerState {
-  ListenerState(Router table, HttpLimits bounds, Metrics& counters, ListenerTls speaks)
-      : router(std::move(table)), limits(bounds), finisher(bounds), metrics(counters), tls(speaks) {}
+  ListenerState(Router table, HttpLimits bounds, Metrics& counters, ListenerTls speaks, const Tracer* traces)
+      : router(std::move(table)),
+        limits(bounds),
+        finisher(bounds),
+        metrics(counters),
+        tls(speaks),
+        tracer(traces) {}
 
   const Router router;
   const HttpLimits limits;
   const ReplyFinisher finisher;
-  Metrics& metrics;       // the application's
-  const ListenerTls tls;  // the application's keys
+  Metrics& metrics;            // the application's
+  const ListenerTls tls;       // the application's keys
+  const Tracer* const tracer;  // null: requests are not traced
 
   std::atomic<bool> draining{false};
   std::atomic<std::size_t> open{0};     // connections that are served
@@ -124,6 +131,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool AppendAnswer(Ticket& ticket);
   void EndParts(Ticket& ticket, bool complete);
   bool SerializeAndTryWrite();
+  void BeginTrace();
+  [[nodiscard]] const TraceContext* TracedContext() const {
+    return trace_.context.trace_id[0] == '\0' ? nullptr : &trace_.context;
+  }
+  void KeepTrace(Ticket& ticket, bool answered);
+  void RecordSpan(int status, TimePoint now) const;
   void Log(int status, TimePoint now) const;
 
   void SetPhase(Phase phase, TimePoint deadline);
@@ -151,6 +164,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool expects_continue_ = false;
   std::size_t bytes_in_ = 0;
   Router::Found found_;
+  RequestTrace trace_;  // empty without a tracer, and when the header could not be read
 
   std::shared_ptr<Ticket> ticket_;
   UniqueFunction<void()> resume_;

@@ -49,10 +49,12 @@ Connection::Awaitable<bool> Connection::SendParts() {
   const std::shared_ptr<Ticket> ticket = std::move(ticket_);
   const bool more = AppendPartsHead(*ticket);
   bool complete = false;
+  bool finished = false;  // whoever computes has nothing to do with the ticket any more
   for (;;) {
     const bool answered = ticket->answered;  // before the parts are taken: they come before the answer
     const std::size_t bytes = ticket->TakeParts(out_);
     if (answered) complete = AppendAnswer(*ticket);
+    finished = finished || answered;
     const bool written = co_await WriteOut();
     ticket->Sent(bytes);
     if (!written) complete = false;
@@ -63,6 +65,7 @@ Connection::Awaitable<bool> Connection::SendParts() {
     co_await Suspend();
     if (wake_ == Wake::kGone || wake_ == Wake::kDeadline) break;
   }
+  KeepTrace(*ticket, finished);
   EndParts(*ticket, complete);
   co_return more&& complete;
 }
@@ -108,6 +111,7 @@ void Connection::EndParts(Ticket& ticket, bool complete) {
       status = 499;  // the client has gone
     }
     if (status != 499) {
+      const LogTrace log_trace(TracedContext());
       listener_->metrics.streams_broken.Add();
       LogWarning("{} {} (request {}): the answer ended after {} bytes: {}", request_.method_text,
                  request_.target, request_.request_id, sent_, why);

@@ -79,6 +79,7 @@ Connection::Awaitable<Connection::Got> Connection::ReadHead() {
   request_.Clear();
   parser_.reset();
   reply_ = HttpReply();
+  if (listener_->tracer != nullptr) trace_ = RequestTrace();
   bytes_in_ = 0;
   sent_ = 0;
   scanned_ = 0;
@@ -136,6 +137,7 @@ Connection::Got Connection::TakeHead(std::size_t size) {
   } else {
     AppendRandomId(request_.request_id);
   }
+  if (listener_->tracer != nullptr) BeginTrace();
   found_ = listener_->router.Find(request_);
   return CheckBody();
 }

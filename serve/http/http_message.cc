@@ -150,7 +150,7 @@ HttpReply ErrorReply(int http, std::string_view type, std::string_view message) 
 HttpReply ErrorReply(const Status& status) {
   const WireCode& wire = ToWire(status.code);
   HttpReply reply = ErrorReply(wire.http, wire.type, status.message);
-  if (status.code == Code::kResourceExhausted) {
+  if (status.code == Code::kResourceExhausted || status.retry_after > 0) {
     reply.extra_fields = "Retry-After: ";
     AppendNumber(reply.extra_fields, static_cast<std::uint64_t>(std::max(status.retry_after, 1)));
     reply.extra_fields += "\r\n";

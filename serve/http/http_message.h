@@ -70,7 +70,7 @@ struct HttpReply {
 };
 
 /// The error body that every API of the server answers with: {code, type, message}, TorchServe's layout.
-/// A full queue also says when to come back (Retry-After).
+/// A full queue, and a model that is still loading, also say when to come back (Retry-After).
 HttpReply ErrorReply(const Status& status);
 /// The same for what has no Code of its own (417).
 HttpReply ErrorReply(int http, std::string_view type, std::string_view message);

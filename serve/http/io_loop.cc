@@ -11,6 +11,7 @@
 #include "serve/http/access_log.h"
 #include "serve/http/connection.h"
 #include "serve/http/reply_sender.h"
+#include "serve/telemetry/tracer.h"
 
 namespace serve {
 namespace {
@@ -40,6 +41,7 @@ void IoLoop::Start(int number) {
     ScheduleSweep();
     context_.run();
     FlushAccessLog();
+    Tracer::Flush();
     current_ = nullptr;
   });
 }
@@ -160,6 +162,7 @@ void IoLoop::ScheduleSweep() {
 void IoLoop::Sweep() {
   const TimePoint now = SteadyClock::now();
   FlushAccessLog();
+  Tracer::Flush();
   // Held, because a connection that is woken may end, and take itself out of the list.
   std::vector<std::shared_ptr<Connection>> overdue;
   for (Connection* connection : connections_) {

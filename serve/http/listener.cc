@@ -40,17 +40,18 @@ void LogFailure(const std::exception_ptr& failure) {
 }  // namespace
 
 Listener::Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
-                   Metrics& metrics, ListenerTls tls)
+                   Metrics& metrics, ListenerTls tls, const Tracer* tracer)
     : loops_(loops),
-      state_(std::make_shared<ListenerState>(std::move(router), limits, metrics, tls)),
+      state_(std::make_shared<ListenerState>(std::move(router), limits, metrics, tls, tracer)),
       acceptor_(loops_[0]->context()),
       pause_(loops_[0]->context()) {}
 
 Result<std::unique_ptr<Listener>> Listener::Open(IoThreads& threads, std::string_view host,
                                                  std::uint16_t port, std::string_view setting, Router router,
-                                                 const HttpLimits& limits, Metrics& metrics,
-                                                 ListenerTls tls) {
-  std::unique_ptr<Listener> listener(new Listener(threads.loops(), std::move(router), limits, metrics, tls));
+                                                 const HttpLimits& limits, Metrics& metrics, ListenerTls tls,
+                                                 const Tracer* tracer) {
+  std::unique_ptr<Listener> listener(
+      new Listener(threads.loops(), std::move(router), limits, metrics, tls, tracer));
   const Status bound = listener->Bind(host, port, setting);
   if (!bound.ok()) return bound;
   listener->Start();

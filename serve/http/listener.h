@@ -32,11 +32,12 @@ class Listener {
   /// is made, and taken over from a process that is gone; `port` 0: the system chooses. `setting` is
   /// where they come from (--inference-address): a message names it. `threads` and `metrics` are borrowed and
   /// outlive this, as does what the routes use. Errors: kUnavailable when it cannot be bound; names the
-  /// address and the reason. `tls`: borrowed likewise.
+  /// address and the reason. `tls` and `tracer`: borrowed
+  /// likewise; a tracer that is null traces nothing.
   static Result<std::unique_ptr<Listener>> Open(IoThreads& threads, std::string_view host, std::uint16_t port,
                                                 std::string_view setting, Router router,
                                                 const HttpLimits& limits, Metrics& metrics,
-                                                ListenerTls tls = {});
+                                                ListenerTls tls = {}, const Tracer* tracer = nullptr);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -59,7 +60,7 @@ class Listener {
       boost::asio::basic_waitable_timer<SteadyClock, boost::asio::wait_traits<SteadyClock>, Executor>;
 
   Listener(const std::vector<std::shared_ptr<IoLoop>>& loops, Router router, const HttpLimits& limits,
-           Metrics& metrics, ListenerTls tls);
+           Metrics& metrics, ListenerTls tls, const Tracer* tracer);
   Status BindPath(const std::string& path, std::string_view setting);
   Status Bind(std::string_view host, std::uint16_t port, std::string_view setting);
   [[nodiscard]] const char* scheme() const { return state_->tls.keys == nullptr ? "http" : "https"; }

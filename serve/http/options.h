@@ -26,6 +26,7 @@ struct HttpLimits {
   std::string cors_allowed_methods{};
   std::string cors_allowed_headers{};
   std::size_t gzip_response_min_bytes = 0;  // answers from this size on are packed; 0: none
+  int trusted_proxies = 0;  // that add to X-Forwarded-For: which of its addresses is the client's. 0: none
 };
 
 }  // namespace serve

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +31,7 @@ struct Ticket final : PartSink {
 
   // Written before the ticket is handed to the loop, read after.
   UniqueFunction<HttpReply()> make;
+  std::optional<RequestTrace> trace;  // none: nobody wants to know
 
   // Set: no answer but something that the loop's thread shall do (IoLoop::Post).
   UniqueFunction<void()> run;
@@ -82,6 +84,8 @@ class ReplySender {
   }
   /// Where parts of the answer may go before it; lives as long as cancelled().
   [[nodiscard]] PartSink* parts() const { return ticket_.get(); }
+  /// Where the request's times are noted; likewise. Null: nowhere.
+  [[nodiscard]] RequestTrace* trace() const { return ticket_->trace ? &*ticket_->trace : nullptr; }
 
  private:
   std::shared_ptr<Ticket> ticket_;

@@ -125,6 +125,7 @@ TimePoint StartPrediction(InferenceApi& api, const HttpRequest& http, std::strin
   if (!sequence) return Refuse(sequence.error(), std::move(sender));
   context->sequence = std::move(*sequence);
   context->cancelled = sender.cancelled();
+  context->trace = sender.trace();
   if (!http.http_1_0) context->parts = sender.parts();  // HTTP/1.0 knows no chunks
   PredictCall call{model, version, std::move(*request), std::move(*context),
                    [&http](std::string_view name) { return http.Header(name); }};

@@ -40,6 +40,32 @@ std::shared_ptr<const SequenceAsk> WithId(std::shared_ptr<const SequenceAsk> ask
   return std::make_shared<const SequenceAsk>(std::move(named));
 }
 
+/// For requests that are traced.
+void NoteStart(const Batch& batch) {
+  TimePoint now{};
+  for (const Waiting& item : batch.items) {
+    RequestTrace* trace = item.context.trace;
+    if (trace == nullptr) continue;
+    if (now == TimePoint()) now = SteadyClock::now();
+    if (trace->batches++ == 0) trace->started = now;
+    trace->batch_requests = static_cast<std::int64_t>(batch.items.size());
+    trace->batch_rows = batch.rows;
+  }
+}
+
+void NoteComputed(std::span<Waiting> part) {
+  TimePoint now{};
+  for (const Waiting& item : part) {
+    if (item.context.trace == nullptr) continue;
+    if (now == TimePoint()) now = SteadyClock::now();
+    item.context.trace->computed = now;
+  }
+}
+
+const TraceContext* TraceOf(const Waiting& item) {
+  return item.context.trace == nullptr ? nullptr : &item.context.trace->context;
+}
+
 double Seconds(SteadyClock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
@@ -83,6 +109,10 @@ ModelVersion::~ModelVersion() {
 ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext context,
                                              UniqueFunction<void(Result<Computed>)> done) {
   metrics_->requests.Add();
+  if (context.trace != nullptr) {
+    context.trace->model = info_.name;
+    context.trace->version = info_.version;
+  }
   if (context.deadline == TimePoint::max()) context.deadline = context.arrival + options_.DefaultDeadline();
   Submitted submitted{context.deadline};
   if (running_.load(std::memory_order_relaxed) == 0) {
@@ -96,6 +126,10 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
   const TimePoint start = SteadyClock::now();
   Result<Sample> sample = PrepareAs(*handler_, std::move(request));
   const TimePoint prepared = SteadyClock::now();
+  if (context.trace != nullptr) {
+    context.trace->prepare_start = start;
+    context.trace->queued = prepared;
+  }
   metrics_->prepare.Observe(Seconds(prepared - start));
   if (!sample) {
     Reject(RejectReason::kBadInput);
@@ -107,6 +141,8 @@ ModelVersion::Submitted ModelVersion::Submit(Request request, RequestContext con
   if (sequences_) {
     sequence = WithId(sample->hint.sequence ? std::move(sample->hint.sequence) : std::move(context.sequence));
     sample->hint.sequence = sequence;
+  } else {
+    sample->hint.sequence.reset();  // one that the body names means nothing here
   }
   const RenderHint hint = sample->hint;
   Responder responder([this, hint, done = std::move(done)](Result<Output> output) mutable {
@@ -198,6 +234,7 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
 }
 
 void ModelVersion::RunBatch(Batch batch) {
+  NoteStart(batch);
   const std::size_t taken = batch.items.size();
   if (handler_->Decodes()) DecodeSamples(*handler_, batch, *metrics_);
   if (batch.items.empty()) return queue_.Finished(taken);
@@ -216,12 +253,14 @@ void ModelVersion::RunPart(std::span<Waiting> part) {
   samples.reserve(part.size());
   for (const Waiting& item : part) samples.push_back(&item.sample);
   Result<std::vector<Output>> outputs = Compute(samples);
+  NoteComputed(part);
   if (outputs && generates_) {
     Advance(part, *outputs);
   } else if (outputs) {
     for (std::size_t i = 0; i < part.size(); ++i) std::move(part[i].responder).Send(std::move((*outputs)[i]));
   } else if (part.size() == 1) {
     metrics_->failed.Add();
+    const LogTrace trace(TraceOf(part[0]));
     LogWarning("model {} version {}: {}", info_.name, info_.version, outputs.error().message);
     std::move(part[0].responder).Send(outputs.error());
   } else {
@@ -246,6 +285,7 @@ void ModelVersion::Advance(std::span<Waiting> part, const std::vector<Output>& o
     }
     if (!step) {
       metrics_->failed.Add();
+      const LogTrace trace(TraceOf(item));
       LogWarning("model {} version {}: {}", info_.name, info_.version, step.error().message);
       std::move(item.responder).Send(step.error());
       continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <thread>
@@ -213,12 +214,26 @@ void ServedModels::NoteStartFailure(const std::string& url, const std::string& w
   start_failures_[url] = why;
 }
 
+void ServedModels::NoteStartLoading(const std::string& url, bool loading) {
+  std::lock_guard lock(change_mutex_);
+  if (loading) {
+    start_loading_.insert(url);
+  } else {
+    start_loading_.erase(url);
+  }
+}
+
 bool ServedModels::Ready(std::string* why) const {
   std::string reason;
   if (draining_.load()) {
     reason = "the server is shutting down";
   } else if (starting_.load()) {
     reason = "models are loading";
+    std::lock_guard lock(change_mutex_);
+    for (const std::string& url : start_loading_) {
+      reason +=
+          (&url == &*start_loading_.begin() ? ": " : ", ") + std::filesystem::path(url).filename().string();
+    }
   } else if (std::lock_guard lock(change_mutex_); !start_failures_.empty()) {
     reason = start_failures_.begin()->second;
   } else {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,9 @@ class ServedModels {
   /// without a plan pays for one look at a pointer.
   struct Chosen {
     ModelHandle version;
-    ModelHandle shadow;  // set: a copy of the request goes there too
+    ModelHandle shadow{};  // set: a copy of the request goes there too
     double shadow_tolerance = 0;
+    bool by_share = false;  // by its share of the requests: the next one may get another version
   };
   Result<Chosen> Choose(std::string_view model, std::string_view version, const HeaderOf& header) const;
   [[nodiscard]] bool Contains(std::string_view model, std::string_view version) const;
@@ -83,6 +85,8 @@ class ServedModels {
   [[nodiscard]] Result<Entry> Get(std::string_view model) const;
 
   void SetStarting(bool starting) { starting_.store(starting); }
+  /// What the start loads right now: Ready names it.
+  void NoteStartLoading(const std::string& url, bool loading);
   [[nodiscard]] bool Starting() const { return starting_.load(std::memory_order_relaxed); }
   /// A model that should have been there from the start is not: not ready until something is registered from
   /// `url`.
@@ -109,6 +113,7 @@ class ServedModels {
   mutable std::mutex change_mutex_;  // one change at a time; guards stuck_, start_failures_
   std::vector<ModelHandle> stuck_;
   std::map<std::string, std::string> start_failures_;  // url → why; guarded by change_mutex_
+  std::set<std::string> start_loading_;                // urls; guarded by change_mutex_
   std::atomic<bool> starting_{false};
   std::atomic<bool> draining_{false};
 };

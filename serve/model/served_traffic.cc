@@ -94,7 +94,7 @@ Result<ServedModels::Chosen> ServedModels::Choose(std::string_view model, std::s
     if (!handle) return handle.error();
     if (version.empty() && found == table->models.end())  // an alias
       (*handle)->metrics().chosen[static_cast<std::size_t>(TrafficChoice::kAlias)].Add();
-    return Chosen{std::move(*handle), nullptr, 0};
+    return Chosen{std::move(*handle)};
   }
   const auto& [default_version, versions, plan, why, since, history, follow] = found->second;
   std::string_view wanted = default_version;
@@ -110,7 +110,8 @@ Result<ServedModels::Chosen> ServedModels::Choose(std::string_view model, std::s
       point -= share.points;
     }
   }
-  Chosen chosen{versions.find(wanted)->second, nullptr, 0};
+  Chosen chosen{versions.find(wanted)->second};
+  chosen.by_share = by == TrafficChoice::kWeight;
   chosen.version->metrics().chosen[static_cast<std::size_t>(by)].Add();
   if (plan->shadow && plan->shadow->version != wanted && RandomPoint() < plan->shadow->points) {
     chosen.shadow = versions.find(plan->shadow->version)->second;

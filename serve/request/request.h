@@ -13,6 +13,7 @@
 #include "serve/base/buffer.h"
 #include "serve/base/status.h"
 #include "serve/base/unique_function.h"
+#include "serve/request/request_trace.h"
 #include "serve/request/sequence.h"
 #include "serve/request/tensor.h"
 
@@ -90,6 +91,7 @@ struct RequestContext {
   std::shared_ptr<std::atomic<bool>> cancelled;
   PartSink* parts = nullptr;  // lives as long as `cancelled`; null: the client takes the whole answer only
   std::shared_ptr<const SequenceAsk> sequence{};  // null: the client names none
+  RequestTrace* trace = nullptr;                  // lives as long as `cancelled`; null: nobody wants to know
 
   [[nodiscard]] bool Cancelled() const { return cancelled && cancelled->load(std::memory_order_relaxed); }
 };

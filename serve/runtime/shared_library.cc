@@ -11,7 +11,7 @@ namespace serve {
 std::vector<std::filesystem::path> LibraryPlaces(const std::string& library) {
   std::error_code error;
   const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  return {here / library, here / "../lib" / library};
+  return {here / library, here / "../lib/flambeau" / library};
 }
 
 SharedLibraryFactory::SharedLibraryFactory(std::string library, std::vector<std::string> endings)

@@ -20,7 +20,7 @@ inline constexpr const char* kRuntimeEntry = "FlambeauMakeRuntimeFactories";
 using DescribeRuntime = const char* (*)();
 inline constexpr const char* kRuntimeDescription = "FlambeauDescribeRuntime";
 
-/// Where a runtime library is looked for: beside this program, then in ../lib.
+/// Where a runtime library is looked for: beside this program, then in ../lib/flambeau.
 std::vector<std::filesystem::path> LibraryPlaces(const std::string& library);
 
 /// The runtimes of a shared library, which is loaded in the background from construction on: libtorch takes a
@@ -30,8 +30,8 @@ std::vector<std::filesystem::path> LibraryPlaces(const std::string& library);
 /// kInvalidArgument for a file that no factory of the library takes.
 class SharedLibraryFactory final : public RuntimeFactory {
  public:
-  /// `library`: a file name beside this program or in ../lib. `endings`: of the artifacts that its
-  /// factories take, e.g. ".pt".
+  /// `library`: a file name beside this program or in ../lib/flambeau. `endings`: of the artifacts that
+  /// its factories take, e.g. ".pt".
   SharedLibraryFactory(std::string library, std::vector<std::string> endings);
   [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override;
   Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,

@@ -397,6 +397,10 @@ std::shared_ptr<WorkflowMetrics> Metrics::ForWorkflow(std::string name) {
   return workflow;
 }
 
+void Metrics::SetInstance(std::string service, std::string revision, std::string configuration) {
+  instance_ = {std::move(service), std::move(revision), std::move(configuration)};
+}
+
 std::string Metrics::Text(const std::vector<std::string>& names) const {
   std::vector<std::shared_ptr<WorkflowMetrics>> workflows;
   {
@@ -447,6 +451,22 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                       AsDouble(model_load_failures));
   families.Start("flambeau_build_info", "Always 1; the label says which version runs.", MetricType::Gauge)
       .push_back(GaugeSample({{"version", FLAMBEAU_VERSION}}, 1));
+  if (!instance_[0].empty()) {
+    families
+        .Start("flambeau_instance_info", "Always 1; the labels are the platform's names of this process.",
+               MetricType::Gauge)
+        .push_back(GaugeSample(
+            {{"k_service", instance_[0]}, {"k_revision", instance_[1]}, {"k_configuration", instance_[2]}},
+            1));
+  }
+  families.AddCounter("flambeau_spans_exported_total", "Spans that the collector of traces has taken.",
+                      AsDouble(spans_exported));
+  auto& dropped = families.Start("flambeau_spans_dropped_total", "Spans that were not exported, by reason.",
+                                 MetricType::Counter);
+  for (std::size_t i = 0; i < kSpanDropNames.size(); ++i) {
+    dropped.push_back(
+        CounterSample({{"reason", std::string(kSpanDropNames[i])}}, AsDouble(spans_dropped[i])));
+  }
   families.AddCounter("flambeau_log_lines_lost_total",
                       "Log lines that came too fast or could not be written.",
                       static_cast<double>(LostLogLines()));

@@ -110,6 +110,11 @@ inline constexpr std::array<std::string_view, 4> kShadowResultNames = {"equal", 
 enum class TrafficDecision : std::uint8_t { kPromoted, kRolledBack };
 inline constexpr std::array<std::string_view, 2> kTrafficDecisionNames = {"promoted", "rolled_back"};
 
+/// Why a span was not exported. Label `reason`.
+enum class SpanDrop : std::uint8_t { kQueueFull, kRefused, kUnreachable, kShutdown };
+inline constexpr std::array<std::string_view, 4> kSpanDropNames = {"queue_full", "refused", "unreachable",
+                                                                   "shutdown"};
+
 /// Everything that is measured of one model version; held by the version, read by the scrape.
 struct ModelMetrics {
   ModelMetrics(std::string name, std::string version)
@@ -171,6 +176,8 @@ class Metrics {
   /// TorchServe's metrics as a metrics.yaml lists them, instead of all. Before any other thread calls
   /// anything.
   void UseTorchServe(std::vector<TorchServeMetric> metrics, bool system);
+  /// What Cloud Run calls this process: labels of flambeau_instance_info. Likewise.
+  void SetInstance(std::string service, std::string revision, std::string configuration);
   /// Takes the gauges among them anew; LogLines gives what is new of them (torchserve_metrics.h).
   void Sample();
   std::string LogLines(bool of_model);
@@ -194,6 +201,8 @@ class Metrics {
   Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
   Counter streams_broken;         // answers in parts that ended before their end
   Counter model_load_failures;
+  Counter spans_exported;
+  std::array<Counter, kSpanDropNames.size()> spans_dropped;
 
  private:
   [[nodiscard]] MetricInputs Inputs() const;
@@ -201,6 +210,7 @@ class Metrics {
   std::array<Counter, 6> http_;  // by first digit of the status
   const bool torchserve_names_;
   std::unique_ptr<TorchServeMetrics> torchserve_;
+  std::array<std::string, 3> instance_;  // service, revision, configuration
   mutable std::mutex mutex_;
   std::vector<std::weak_ptr<ModelMetrics>> models_;        // guarded by mutex_
   std::vector<std::weak_ptr<WorkflowMetrics>> workflows_;  // guarded by mutex_

@@ -7,6 +7,7 @@ Example:
 """
 
 import argparse
+import csv
 import http.client
 import json
 import math
@@ -116,6 +117,16 @@ class Acceptance:
             first = next(iter(answer))
             expect(first == case["first"], f"expected {case['first']} for {case['text']!r}, got {answer}")
 
+    def case_labelled(self):
+        """labelled sentences are classified well enough"""
+        with open(self.options.labelled, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        wrong = [text for label, text in rows if next(iter(self.predict(text)), None) != label]
+        share = 1 - len(wrong) / len(rows)
+        expect(share >= self.options.min_accuracy,
+               f"{share:.2f} of {len(rows)} are right, {self.options.min_accuracy:g} is asked for; wrong: {wrong[:1]}")
+        return f"{share:.2f} of {len(rows)} are right"
+
     def case_empty_body(self):
         """an empty body is refused with 400"""
         expect_error(400, *self.inference.call("POST", self.route, b""))
@@ -180,7 +191,8 @@ class Acceptance:
     def run(self):
         """Runs every case; returns how many passed and failed. A case whose URL was not given is left out."""
         passed = failed = 0
-        needs = {"case_metrics": self.options.metrics, "case_describe": self.options.management}
+        needs = {"case_labelled": self.options.labelled, "case_metrics": self.options.metrics,
+                 "case_describe": self.options.management}
         for name, case in vars(Acceptance).items():
             if not name.startswith("case_") or not needs.get(name, True):
                 continue
@@ -207,6 +219,9 @@ def parse_options(arguments):
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each call")
     parser.add_argument("--cases", type=pathlib.Path, default=pathlib.Path(__file__).with_name("cases.json"),
                         metavar="FILE", help="sentences and the class that must come first; default: cases.json")
+    parser.add_argument("--labelled", type=pathlib.Path, metavar="FILE",
+                        help="CSV of class,text that the model must know, without header; without it no such case")
+    parser.add_argument("--min-accuracy", type=float, default=0.8, metavar="SHARE", help="of --labelled; default: %(default)s")
     options = parser.parse_args(arguments)
     if any(":" not in header for header in options.header):
         parser.error("--header takes 'NAME: VALUE'")

@@ -6,6 +6,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -121,6 +122,18 @@ class AcceptanceTest(unittest.TestCase):
     def test_wrong_answers_fail(self):
         for fault in ("wrong class", "sum", "order"):
             self.assert_failures(fault, "clear sentences")
+
+    def test_labelled_sentences_are_asked_when_they_are_given(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+            file.write('World,"one, two"\nWorld,three\nSports,four\n')
+            file.flush()
+            code, output = self.run_against(None, "--labelled", file.name, "--min-accuracy", "0.6")
+            self.assertEqual(code, 0, output)
+            self.assertIn("0.67 of 3 are right", output)
+            code, output = self.run_against(None, "--labelled", file.name, "--min-accuracy", "0.7")
+            self.assertEqual(code, 1, output)
+            self.assertIn("FAIL  labelled sentences", output)
+            self.assertIn("four", output)
 
     def test_an_answer_that_is_no_json_fails(self):
         self.assert_failures("not json", "clear sentences", "the median", "the metrics")

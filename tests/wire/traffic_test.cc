@@ -154,6 +154,20 @@ TEST_F(TrafficTest, AStickyClientStays) {
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Ask("/predictions/sticky", {{"X-User", "joe"}}), one);
 }
 
+TEST_F(TrafficTest, ASequenceThatTheBodyNamesIsNotDivided) {
+  TwoVersions("kept");
+  EXPECT_EQ(Traffic("PATCH", "kept", R"({"weights": {"2.0": 100}})").status, 200);
+  const auto infer = [](const std::string& more) {
+    return PostJson(
+        server().inference(), "/v2/models/kept/infer",
+        R"({"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}])" + more + "}");
+  };
+  EXPECT_EQ(infer("").Json()["outputs"][0]["data"][0], 3.0);
+  const HttpResponse named = infer(R"(, "parameters": {"sequence_id": "a"})");
+  EXPECT_EQ(named.Json()["outputs"][0]["data"][0], 2.0) << named.body;
+  EXPECT_EQ(named.Header("ts_request_sequence_id"), "");  // neither version keeps a state
+}
+
 TEST_F(TrafficTest, AliasesWorkWhereverAModelIsNamed) {
   TwoVersions("named");
   EXPECT_EQ(Traffic("PATCH", "named", R"({"aliases": {"production": "1.0", "next": "2.0"}})").status, 200);

@@ -33,7 +33,7 @@ constexpr Cause kCauses[] = {
     {"libc10.so: cannot open",
      "libtorch is not where it was at build time: put its lib folder into LD_LIBRARY_PATH"},
     {"flambeau_torchscript.so: cannot open",
-     "install it beside the program, or in ../lib (cmake --install does)"},
+     "install it beside the program, or in ../lib/flambeau (cmake --install does)"},
     {"cannot open shared object file", "install the package that holds the library that is named"},
     {"GLIBCXX_",
      "the C++ library of this system is older than that of the build: build here, or use the image"},

@@ -87,6 +87,44 @@ TEST_F(LogTest, JsonLinesAreEscapedAndCarryTheSeverity) {
   EXPECT_EQ(nlohmann::json::parse(lines[1]).at("message"), "not UTF-8: \xEF\xBF\xBD");
 }
 
+TEST_F(LogTest, JsonLinesNameTheTraceOfTheirThreadAndWhereTheServerRuns) {
+  options_.format = LogFormat::kJson;
+  options_.place = {"lab", "news", "news-0001"};
+  StartLogging(options_);
+  TraceContext trace;
+  MakeTraceId(trace);
+  MakeSpanId(trace.span_id);
+  trace.sampled = trace.recorded = true;
+  {
+    const LogTrace scope(&trace);
+    LogInfo("inside");
+    std::thread([] { LogInfo("another thread"); }).join();
+    {
+      const LogTrace none(nullptr);
+      LogInfo("of no request");
+    }
+    LogInfo("{}", std::string(300'000, '\1'));
+  }
+  LogInfo("outside");
+  StopLogging();
+  const std::vector<std::string> lines = Lines(options_.file);
+  ASSERT_EQ(lines.size(), 5u);
+  const auto inside = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(inside.at("message"), "inside");
+  EXPECT_EQ(inside.at("logging.googleapis.com/trace"), "projects/lab/traces/" + std::string(trace.trace()));
+  EXPECT_EQ(inside.at("logging.googleapis.com/spanId"), trace.span());
+  EXPECT_EQ(inside.at("logging.googleapis.com/trace_sampled"), true);
+  const nlohmann::json labels = {{"k_service", "news"}, {"k_revision", "news-0001"}};
+  EXPECT_EQ(inside.at("logging.googleapis.com/labels"), labels);
+  for (const std::size_t without : {1, 2, 4}) {
+    const auto line = nlohmann::json::parse(lines[without]);
+    EXPECT_FALSE(line.contains("logging.googleapis.com/trace")) << lines[without];
+    EXPECT_EQ(line.at("logging.googleapis.com/labels"), labels);
+  }
+  EXPECT_LT(lines[3].size(), 256u * 1024) << "collectors refuse longer lines";
+  EXPECT_TRUE(nlohmann::json::parse(lines[3]).contains("logging.googleapis.com/trace"));
+}
+
 TEST_F(LogTest, AMessageCannotForgeASecondLine) {
   StartLogging(options_);
   LogInfo("{}", "name\r\n2024-05-30T21:46:03,625 [ERROR] forged");

@@ -271,6 +271,72 @@ TEST(LogFilesTest, AreWrittenWhereTheEnvironmentSays) {
   EXPECT_EQ(logs({"--log-files", "false"}, {{"LOG_LOCATION", "/l"}}), Folders("", ""));
 }
 
+TEST(TraceSettingsTest, OpenTelemetrysVariablesAreRead) {
+  const ParsedConfig config = ParseConfig({},
+                                          {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"},
+                                           {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b,x=y=z"},
+                                           {"OTEL_EXPORTER_OTLP_TIMEOUT", "250"},
+                                           {"OTEL_SERVICE_NAME", "news"},
+                                           {"OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod"},
+                                           {"OTEL_TRACES_SAMPLER", "parentbased_traceidratio"},
+                                           {"OTEL_TRACES_SAMPLER_ARG", "0.25"},
+                                           {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"},
+                                           {"GOOGLE_CLOUD_PROJECT", "lab"}},
+                                          "/nowhere");
+  EXPECT_THAT(config.errors, IsEmpty());
+  const TraceExport& traces = config.options.trace_export;
+  EXPECT_EQ(traces.endpoint, "http://collector:4318/v1/traces");
+  EXPECT_EQ(traces.headers, (KeyValues{{"api-key", "a b"}, {"x", "y=z"}}));
+  EXPECT_EQ(traces.timeout.count(), 250);
+  EXPECT_EQ(traces.service_name, "news");
+  EXPECT_EQ(traces.resource, (KeyValues{{"deployment.environment.name", "prod"}}));
+  EXPECT_EQ(config.options.trace_sampling.sampler, TraceSampler::kParentRatio);
+  EXPECT_EQ(config.options.trace_sampling.ratio, 0.25);
+  EXPECT_EQ(config.options.log.place.project, "lab");
+  EXPECT_THAT(config.warnings, testing::ElementsAre(HasSubstr("not as grpc")));
+  EXPECT_THAT(CheckReport(config), testing::Not(HasSubstr("a%20b"))) << "a collector's key";
+}
+
+TEST(TraceSettingsTest, TheNameForTracesAndTheFlagAreStronger) {
+  const Environment both = {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"},
+                            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b/otlp"}};
+  EXPECT_EQ(ParseConfig({}, both, "/nowhere").options.trace_export.endpoint, "http://b/otlp");
+  EXPECT_EQ(ParseConfig({"--trace-endpoint", "http://c"}, both, "/nowhere").options.trace_export.endpoint,
+            "http://c");
+}
+
+TEST(TraceSettingsTest, WhatIsWrongIsSaid) {
+  for (const auto& [key, value] : std::map<std::string, std::string>{{"trace-endpoint", "collector:4318"},
+                                                                     {"trace-ratio", "1.1"},
+                                                                     {"trace-ratio", "nan"},
+                                                                     {"trace-sampler", "sometimes"},
+                                                                     {"trace-headers", "key"},
+                                                                     {"trace-headers", "key=%4"},
+                                                                     {"trace-headers", "key=%0d%0ax"},
+                                                                     {"trace-project", "a\"b"}}) {
+    const ParsedConfig config = ParseConfig({"--" + key, value}, {}, "/nowhere");
+    EXPECT_THAT(config.errors, testing::ElementsAre(HasSubstr("--" + key))) << value;
+  }
+}
+
+TEST(CloudRunTest, ChangesDefaultsAndNothingThatIsGiven) {
+  const Environment cloud_run = {
+      {"K_SERVICE", "news"}, {"K_REVISION", "news-0001"}, {"K_CONFIGURATION", "news"}, {"PORT", "9090"}};
+  const ParsedConfig there = ParseConfig({}, cloud_run, "/nowhere");
+  EXPECT_THAT(there.errors, IsEmpty());
+  EXPECT_EQ(there.options.log.format, LogFormat::kJson);
+  EXPECT_EQ(there.options.grace.count(), 8);
+  EXPECT_EQ(there.options.http.trusted_proxies, 1);
+  EXPECT_EQ(there.options.instance.revision, "news-0001");
+  EXPECT_EQ(there.options.log.place.service, "news");
+  EXPECT_EQ(there.options.inference, (ListenAddress{"0.0.0.0", 9090}));
+  const ParsedConfig given =
+      ParseConfig({"--log-format", "text", "--grace", "3", "--trusted-proxies", "2"}, cloud_run, "/nowhere");
+  EXPECT_EQ(given.options.log.format, LogFormat::kText);
+  EXPECT_EQ(given.options.grace.count(), 3);
+  EXPECT_EQ(given.options.http.trusted_proxies, 2);
+}
+
 TEST(NearestTest, FindsATypoAndNothingForAnotherWord) {
   const std::vector<std::string> known = {"batch_size", "job_queue_size", "grace"};
   EXPECT_EQ(Nearest("bach_size", known), "batch_size");

@@ -91,15 +91,66 @@ TEST(AccessLogTest, TheTextLineIsTorchServesWithWhatTheClientChoseEscaped) {
 
 TEST(AccessLogTest, TheJsonLineIsValidJson) {
   const auto json = nlohmann::json::parse(AccessLine(Example(), LogFormat::kJson));
-  EXPECT_EQ(json["remote"], "127.0.0.1:64003");
-  EXPECT_EQ(json["method"], "POST");
-  EXPECT_EQ(json["status"], 200);
-  EXPECT_DOUBLE_EQ(json["duration_ms"], 118.4);
-  EXPECT_EQ(json["bytes_in"], 5);
-  EXPECT_EQ(json["bytes_out"], 7);
+  EXPECT_EQ(json["severity"], "INFO");
+  EXPECT_EQ(json["message"], "POST /predictions/resnet-18?x=\"\n\xEF\xBF\xBD 200");
+  const nlohmann::json http = {
+      {"requestMethod", "POST"}, {"requestUrl", "/predictions/resnet-18?x=\"\n\xEF\xBF\xBD"},
+      {"status", 200},           {"requestSize", "5"},
+      {"responseSize", "7"},     {"userAgent", ""},
+      {"remoteIp", "127.0.0.1"}, {"latency", "0.118400s"},
+      {"protocol", "HTTP/1.1"}};
+  EXPECT_EQ(json["httpRequest"], http);
   EXPECT_EQ(json["request_id"], "id-1");
-  EXPECT_EQ(json["model"], "resnet-18");
-  EXPECT_FALSE(json.contains("model_version"));
+  const nlohmann::json labels = {{"model", "resnet-18"}};
+  EXPECT_EQ(json["logging.googleapis.com/labels"], labels);
+  EXPECT_FALSE(json.contains("trace_id"));
+}
+
+TEST(AccessLogTest, TheJsonLineNamesTheTraceTheClientAndHowBadItIs) {
+  AccessRecord record = Example();
+  TraceContext trace = *ParseTraceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  MakeSpanId(trace.span_id);
+  record.trace = &trace;
+  record.client = "1.2.3.4";
+  record.remote = "/[::1]:64003";
+  record.user_agent = std::string_view("curl/7");
+  record.status = 500;
+  auto json = nlohmann::json::parse(AccessLine(record, LogFormat::kJson));
+  EXPECT_EQ(json["severity"], "ERROR");
+  EXPECT_EQ(json["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736") << "without a project";
+  EXPECT_EQ(json["logging.googleapis.com/spanId"], "00f067aa0ba902b7") << "ours is exported nowhere";
+  EXPECT_EQ(json["logging.googleapis.com/trace_sampled"], true);
+  EXPECT_EQ(json["httpRequest"]["remoteIp"], "1.2.3.4");
+  EXPECT_EQ(json["httpRequest"]["userAgent"], "curl/7");
+  trace.recorded = true;
+  record.client = {};
+  record.status = 503;
+  json = nlohmann::json::parse(AccessLine(record, LogFormat::kJson));
+  EXPECT_EQ(json["severity"], "WARNING") << "full or not ready is no failure";
+  EXPECT_EQ(json["logging.googleapis.com/spanId"], trace.span());
+  EXPECT_EQ(json["httpRequest"]["remoteIp"], "::1");
+}
+
+TEST(AccessLogTest, AJsonLineStaysShortEnoughForCollectors) {
+  AccessRecord record = Example();
+  const std::string nasty(1 << 20, '\1');
+  record.method = record.target = record.user_agent = record.client = record.model = nasty;
+  const std::string line = AccessLine(record, LogFormat::kJson);
+  EXPECT_LT(line.size(), 256u * 1024);
+  EXPECT_TRUE(nlohmann::json::parse(line).is_object());
+}
+
+TEST(AccessLogTest, TheClientIsWhoTheOutermostTrustedProxyHasSeen) {
+  HttpRequest request;
+  request.fields = {{"x-forwarded-for", "6.6.6.6, 1.1.1.1"}, {"X-Forwarded-For", "2.2.2.2 ,3.3.3.3"}};
+  EXPECT_EQ(ForwardedClient(request, 0), "");
+  EXPECT_EQ(ForwardedClient(request, 1), "3.3.3.3");
+  EXPECT_EQ(ForwardedClient(request, 2), "2.2.2.2");
+  EXPECT_EQ(ForwardedClient(request, 3), "1.1.1.1");
+  EXPECT_EQ(ForwardedClient(request, 4), "6.6.6.6");
+  EXPECT_EQ(ForwardedClient(request, 5), "");
+  request.fields.clear();
+  EXPECT_EQ(ForwardedClient(request, 1), "");
 }
 
 TEST(AccessLogTest, ARequestThatCouldNotBeReadHasDashes) {
