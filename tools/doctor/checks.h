@@ -69,6 +69,7 @@ Findings CheckDisks(const Place& place);
 
 Findings CheckMlflow(const Place& place);
 Findings CheckObjectStores(const Place& place);
+Findings CheckTraces(const Place& place);
 Findings CheckClock(const Place& place);
 
 /// `1.5 GiB`, `320 MiB`.

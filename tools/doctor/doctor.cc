@@ -41,6 +41,7 @@ constexpr Check kChecks[] = {
     {"clock", CheckClock, true},
     {"mlflow", CheckMlflow, true},
     {"object store", CheckObjectStores, true},
+    {"traces", CheckTraces, true},
 };
 
 constexpr std::string_view kHelp =

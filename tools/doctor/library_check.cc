@@ -107,6 +107,9 @@ Finding Died(int signal) {
     case SIGILL:
       return Wrong("loading it was ended by an illegal instruction",
                    "this CPU lacks an instruction that libtorch was built for (AVX2): use another machine");
+    case SIGBUS:
+      return Wrong("loading it was ended by a bus error",
+                   "a library is cut short or its disk fails: install the program and libtorch again");
     case SIGKILL:
       return Wrong("loading it was killed", "memory is at its limit: give the server at least 1 GB");
     default:

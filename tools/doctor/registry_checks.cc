@@ -106,6 +106,28 @@ Findings CheckObjectStores(const Place& place) {
   return findings;
 }
 
+Findings CheckTraces(const Place& place) {
+  const TraceExport& traces = place.options.trace_export;
+  if (traces.endpoint.empty()) return {};
+  HttpCall call;
+  call.method = "POST";
+  call.url = traces.endpoint;
+  call.headers = {{"Content-Type", "application/json"}};
+  call.headers.insert(call.headers.end(), traces.headers.begin(), traces.headers.end());
+  call.body = R"({"resourceSpans": []})";
+  call.timeout = kPatience;
+  call.start_advice = "look whether a collector runs there";
+  const Result<HttpAnswer> answer = CallHttp(call);
+  const std::string advice =
+      "traces are dropped until it answers, requests are not touched; look at trace_endpoint";
+  if (!answer) return {Doubtful(answer.error().message, advice)};
+  if (answer->status >= 400) {
+    return {Doubtful(fmt::format("{} answers {}", traces.endpoint, answer->status),
+                     answer->status == 401 || answer->status == 403 ? "look at trace_headers" : advice)};
+  }
+  return {Fine(fmt::format("{} takes spans", traces.endpoint))};
+}
+
 Findings CheckClock(const Place& place) {
   const std::time_t now = std::time(nullptr);
   const std::string text = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));

@@ -183,5 +183,15 @@ TEST_F(DoctorTest, MlflowIsAskedWhetherItLetsUsRead) {
   EXPECT_THAT(LookAtStore({"--follow", "models:/news@production"}).out, HasSubstr("FAIL  mlflow "));
 }
 
+TEST_F(DoctorTest, ACollectorOfTracesIsSentNothingToSeeWhetherItTakesIt) {
+  int status = 200;
+  FakeServer collector([&](const FakeServer::Request&) { return FakeServer::Json(status, "{}"); });
+  const std::vector<std::string> args = {"--trace-endpoint", collector.url() + "/v1/traces"};
+  EXPECT_THAT(Look(args).out, HasSubstr("ok    traces "));
+  EXPECT_EQ(collector.lines().back(), "POST /v1/traces");
+  status = 401;
+  EXPECT_THAT(Look(args).out, HasSubstr("answers 401 → look at trace_headers"));
+}
+
 }  // namespace
 }  // namespace serve
