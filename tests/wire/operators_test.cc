@@ -72,6 +72,18 @@ TEST_F(OperatorsTest, CompletionAndManualPagesComeFromTheProgramItself) {
   EXPECT_THAT(Tool({"man", "serve"}).out, HasSubstr(".TH FLAMBEAU\\-SERVE 1"));
 }
 
+TEST_F(OperatorsTest, BashOffersTheModelsOfTheServer) {
+  const std::filesystem::path program = ProgramPath();
+  const Ran offered =
+      RunOther("bash",
+               {"-c", "PATH='" + program.parent_path().string() + "':$PATH\nsource <('" + program.string() +
+                          "' completion bash)\nexport FLAMBEAU_MANAGEMENT_URL=" + Url(server().management()) +
+                          "\nCOMP_WORDS=(flambeau models describe tri)\nCOMP_CWORD=3\n"
+                          "_flambeau\necho \"${COMPREPLY[*]}\"\n"},
+               "");
+  EXPECT_EQ(offered.out, "triple\n") << offered.err;
+}
+
 }  // namespace
 
 TEST(StoppedServerTest, StatusAndPingAreOneWhenNobodyAnswers) {
