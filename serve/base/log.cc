@@ -24,6 +24,7 @@
 #include <spdlog/sinks/sink.h>
 
 #include "serve/base/log_line.h"
+#include "serve/base/recent_problems.h"
 
 namespace serve {
 namespace {
@@ -334,6 +335,7 @@ void StopLogging() {
 }
 
 void LogLine(LogLevel level, std::string_view text) {
+  if (level >= LogLevel::kWarning) NoteProblem(level, text);
   if (!LogEnabled(level)) return;
   const std::shared_lock lock(writer_mutex);
   if (writer) {
