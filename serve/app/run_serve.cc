@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -12,6 +13,7 @@
 
 #include "serve/app/server.h"
 #include "serve/base/log.h"
+#include "serve/base/log_line.h"
 #include "serve/config/config.h"
 
 namespace serve {
@@ -28,6 +30,8 @@ sigset_t BlockStopSignals() {
   signal(SIGPIPE, SIG_IGN);  // a client that went away is an error of one write
   return signals;
 }
+
+constexpr const char* kStarted = "Model server started.";
 
 [[noreturn]] void EndNow(int code) {
   StopLogging();
@@ -95,8 +99,13 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
     LogError("Ending, as exit_on_load_failure says: not every model could be loaded.");
   } else if (signal == 0) {
     // TorchServe's line: tools and tests wait for its text.
-    const bool json = CurrentLogFormat() == LogFormat::kJson;
-    std::puts(json ? R"({"severity":"INFO","message":"Model server started."})" : "Model server started.");
+    if (CurrentLogFormat() == LogFormat::kJson) {
+      std::string line;
+      AppendLogLine(line, LogFormat::kJson, LogLevel::kInfo, std::chrono::system_clock::now(), kStarted);
+      std::fputs(line.c_str(), stdout);
+    } else {
+      std::puts(kStarted);
+    }
     std::fflush(stdout);
     sigwait(&signals, &signal);
   }

@@ -7,7 +7,9 @@
 #include <iterator>
 #include <mutex>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,6 +26,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRequestsPerCall = 512;
 constexpr int kAttempts = 5;
+constexpr int kNice = 10;  // requests first
 constexpr milliseconds kLongestPause{30'000};
 
 bool MayRetry(int status) { return status == 429 || status == 502 || status == 503 || status == 504; }
@@ -113,6 +116,7 @@ class SpanExporter::Worker {
 
   void Run() {
     pthread_setname_np(pthread_self(), "traces");
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // of this thread alone
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait_for(lock, options_.interval,

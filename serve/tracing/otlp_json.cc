@@ -2,29 +2,23 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string>
 #include <unistd.h>
 #include <utility>
 
-#include <nlohmann/json.hpp>
+#include <fmt/compile.h>
+#include <fmt/format.h>
+
+#include "serve/base/log_fields.h"
 
 namespace serve {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using TimePoint = std::chrono::steady_clock::time_point;
 
 constexpr int kInternal = 1;
 constexpr int kServer = 2;
-constexpr int kError = 2;
-
-Json Text(std::string_view key, std::string_view value) {
-  return {{"key", key}, {"value", {{"stringValue", value}}}};
-}
-/// 64-bit numbers are texts in protobuf's JSON.
-Json Number(std::string_view key, long long value) {
-  return {{"key", key}, {"value", {{"intValue", std::to_string(value)}}}};
-}
 
 /// Without the port; the colons of an IPv6 address stand in brackets.
 std::string_view HostOnly(std::string_view host) {
@@ -32,68 +26,92 @@ std::string_view HostOnly(std::string_view host) {
   return colon == std::string_view::npos || host.ends_with(']') ? host : host.substr(0, colon);
 }
 
+/// Writes the text itself: a tree of JSON values would cost several times as much, beside the requests.
 class Encoder {
  public:
   explicit Encoder(std::chrono::nanoseconds offset) : offset_(offset) {}
 
+  void Text(std::string_view key, std::string_view value) {
+    if (value.empty()) return;
+    fmt::format_to(to_, FMT_COMPILE(R"({}{{"key":)"), Comma());
+    AppendLogText(out_, key, std::string_view::npos);
+    Put(R"(,"value":{"stringValue":)");
+    AppendLogText(out_, value, std::string_view::npos);
+    Put("}}");
+  }
+  /// 64-bit numbers are texts in protobuf's JSON.
+  void Number(std::string_view key, long long value) {
+    fmt::format_to(to_, FMT_COMPILE(R"({}{{"key":"{}","value":{{"intValue":"{}"}}}})"), Comma(), key, value);
+  }
+
   void Add(const RequestSpan& request) {
-    Json server = Span(request, request.context.span(), request.context.parent(), request.start, request.end);
-    server["name"] = request.route.empty() ? request.method : request.method + " " + request.route;
-    server["kind"] = kServer;
-    server["attributes"] = Attributes(request);
+    Begin(request, request.context.span(), request.context.parent(), request.start, request.end, kServer);
+    AppendLogText(out_, request.route.empty() ? request.method : request.method + " " + request.route);
+    Put(R"(,"attributes":[)");
+    first_ = true;
+    Attributes(request);
+    Put("]");
     if (request.status >= 500) {
-      server["status"] = {{"code", kError}};
-      if (!request.error.empty()) server["status"]["message"] = request.error;
+      Put(R"(,"status":{"code":2,"message":)");
+      AppendLogText(out_, request.error);
+      Put("}");
     }
-    spans_.push_back(std::move(server));
+    Put("}");
     for (const SpanStep& step : request.steps) {
       std::array<char, 16> id{};
       MakeSpanId(id);
-      Json child = Span(request, {id.data(), id.size()}, request.context.span(),
-                        std::clamp(step.start, request.start, request.end),
-                        std::clamp(step.end, request.start, request.end));
-      child["name"] = step.name;
-      child["kind"] = kInternal;
+      Begin(request, {id.data(), id.size()}, request.context.span(),
+            std::clamp(step.start, request.start, request.end),
+            std::clamp(step.end, request.start, request.end), kInternal);
+      fmt::format_to(to_, FMT_COMPILE(R"("{}","attributes":[)"), step.name);
+      first_ = true;
       if (step.name == "batch") {
-        child["attributes"] = {Number("flambeau.batch.requests", request.batch_requests),
-                               Number("flambeau.batch.rows", request.batch_rows)};
-        if (request.batches > 1) child["attributes"].push_back(Number("flambeau.batches", request.batches));
+        Number("flambeau.batch.requests", request.batch_requests);
+        Number("flambeau.batch.rows", request.batch_rows);
+        if (request.batches > 1) Number("flambeau.batches", request.batches);
       }
-      spans_.push_back(std::move(child));
+      Put("]}");
     }
   }
-  Json Take() { return std::move(spans_); }
+
+  void Put(std::string_view text) { out_.append(text.data(), text.data() + text.size()); }
+  [[nodiscard]] std::string Take() const { return fmt::to_string(out_); }
 
  private:
-  [[nodiscard]] Json Span(const RequestSpan& request, std::string_view id, std::string_view parent,
-                          TimePoint start, TimePoint end) const {
-    Json span = {{"traceId", request.context.trace()}, {"spanId", id}};
-    if (!parent.empty()) span["parentSpanId"] = parent;
-    if (!request.trace_state.empty()) span["traceState"] = request.trace_state;
-    span["startTimeUnixNano"] = std::to_string((start.time_since_epoch() + offset_).count());
-    span["endTimeUnixNano"] = std::to_string((end.time_since_epoch() + offset_).count());
-    return span;
+  /// Up to the name.
+  void Begin(const RequestSpan& request, std::string_view id, std::string_view parent, TimePoint start,
+             TimePoint end, int kind) {
+    if (spans_++ > 0) Put(",");
+    fmt::format_to(to_, FMT_COMPILE(R"({{"traceId":"{}","spanId":"{}")"), request.context.trace(), id);
+    if (!parent.empty()) fmt::format_to(to_, FMT_COMPILE(R"(,"parentSpanId":"{}")"), parent);
+    if (!request.trace_state.empty()) {
+      Put(R"(,"traceState":)");
+      AppendLogText(out_, request.trace_state);
+    }
+    fmt::format_to(to_, FMT_COMPILE(R"(,"startTimeUnixNano":"{}","endTimeUnixNano":"{}","kind":{},"name":)"),
+                   (start.time_since_epoch() + offset_).count(), (end.time_since_epoch() + offset_).count(),
+                   kind);
   }
 
-  static Json Attributes(const RequestSpan& request) {
-    Json attributes = Json::array();
-    const auto text = [&](std::string_view key, std::string_view value) {
-      if (!value.empty()) attributes.push_back(Text(key, value));
-    };
-    text("http.request.method", request.method);
-    text("http.route", request.route);
-    text("url.path", request.path);
-    text("server.address", HostOnly(request.host));
-    attributes.push_back(Number("http.response.status_code", request.status));
-    text("flambeau.model", request.model);
-    text("flambeau.version", request.version);
-    text("flambeau.request_id", request.request_id);
-    if (request.status >= 499) text("error.type", std::to_string(request.status));
-    return attributes;
+  void Attributes(const RequestSpan& request) {
+    Text("http.request.method", request.method);
+    Text("http.route", request.route);
+    Text("url.path", request.path);
+    Text("server.address", HostOnly(request.host));
+    Number("http.response.status_code", request.status);
+    Text("flambeau.model", request.model);
+    Text("flambeau.version", request.version);
+    Text("flambeau.request_id", request.request_id);
+    if (request.status >= 499) Text("error.type", std::to_string(request.status));
   }
+
+  std::string_view Comma() { return std::exchange(first_, false) ? "" : ","; }
 
   const std::chrono::nanoseconds offset_;
-  Json spans_ = Json::array();
+  fmt::memory_buffer out_;
+  std::back_insert_iterator<fmt::memory_buffer> to_ = std::back_inserter(out_);
+  bool first_ = true;  // of a list of attributes
+  std::size_t spans_ = 0;
 };
 
 }  // namespace
@@ -130,14 +148,15 @@ KeyValues ResourceAttributes(const TraceExport& options, const Instance& instanc
 
 std::string OtlpJson(std::span<const RequestSpan> spans, const KeyValues& resource, std::string_view version,
                      std::chrono::nanoseconds offset) {
-  Encoder encoder(offset);
-  for (const RequestSpan& span : spans) encoder.Add(span);
-  Json attributes = Json::array();
-  for (const auto& [key, value] : resource) attributes.push_back(Text(key, value));
-  const Json scope = {{"scope", {{"name", "flambeau"}, {"version", version}}}, {"spans", encoder.Take()}};
-  const Json body = {{"resourceSpans", Json::array({{{"resource", {{"attributes", std::move(attributes)}}},
-                                                     {"scopeSpans", Json::array({scope})}}})}};
-  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+  Encoder body(offset);
+  body.Put(R"({"resourceSpans":[{"resource":{"attributes":[)");
+  for (const auto& [key, value] : resource) body.Text(key, value);
+  body.Put(R"(]},"scopeSpans":[{"scope":{"name":"flambeau","version":")");
+  body.Put(version);
+  body.Put(R"("},"spans":[)");
+  for (const RequestSpan& span : spans) body.Add(span);
+  body.Put("]}]}]}");
+  return body.Take();
 }
 
 }  // namespace serve

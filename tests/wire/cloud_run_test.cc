@@ -61,7 +61,6 @@ std::vector<json> Lines(const std::string& text) {
   std::vector<json> lines;
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) {
-    if (line == "Model server started.") continue;
     lines.push_back(json::parse(line, nullptr, false));
     EXPECT_TRUE(lines.back().is_object()) << line;
     EXPECT_TRUE(lines.back().contains("severity") && lines.back().contains("time")) << line;
@@ -165,6 +164,42 @@ TEST(TracesTest, TheCallersChoiceIsKeptTheRestIsSampledAndProbesAreNot) {
   EXPECT_EQ(requests[1]["name"], "GET") << "a path of a client is no name";
   EXPECT_FALSE(requests[1].contains("status"));
   EXPECT_EQ(collector.requests()[0].target(), "/otlp");
+}
+
+TEST(TracesTest, AnAnswerInPartsIsOneBatchAndARequestThatIsGivenUpHasNoSteps) {
+  const Collector collector;
+  ServerProcess server(
+      {{"slow.pt"}, {"--inline-limit-us", "0"}, {{"OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()}}});
+  MustRegister(server, "counting.pt", "counting", "&handler=text_generator");
+  WireConnection connection(server.inference());
+  connection.Send(RequestText("POST", "/predictions/counting",
+                              {{"Content-Type", "application/json"}, {"traceparent", kTraceparent}},
+                              R"({"input_ids": [8], "max_new_tokens": 3})"));
+  connection.ReadUntil("\r\n0\r\n\r\n");
+  EXPECT_EQ(PostJson(server.inference(), "/predictions/slow", "[700]",
+                     {{"traceparent", kTraceparent}, {"X-Request-Timeout-Ms", "100"}})
+                .status,
+            504);
+  EXPECT_EQ(server.Stop(), 0) << server.Log();
+
+  std::string streamed;
+  std::string given_up;
+  std::vector<json> batches;
+  int steps = 0;
+  for (const json& span : collector.Spans()) {
+    if (span["kind"] == 2 && Attribute(span, "flambeau.model") == "counting") streamed = span["spanId"];
+    if (span["kind"] == 2 && Attribute(span, "http.response.status_code") == "504") {
+      given_up = span["spanId"];
+      EXPECT_EQ(Attribute(span, "flambeau.model"), "slow");
+      EXPECT_THAT(span["status"]["message"].get<std::string>(), HasSubstr("limit of 100 ms"));
+    }
+    if (span["name"] == "batch") batches.push_back(span);
+  }
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0]["parentSpanId"], streamed);
+  EXPECT_EQ(Attribute(batches[0], "flambeau.batches"), "3");
+  for (const json& span : collector.Spans()) steps += span.value("parentSpanId", "") == given_up ? 1 : 0;
+  EXPECT_EQ(steps, 0) << "its worker may still write the times";
 }
 
 TEST(TracesTest, ACollectorThatIsAwayCostsSpansAndNoRequest) {
