@@ -69,9 +69,9 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        subprocess.run([TREE, work / "made", "--release", RELEASE, "--libtorch", LIBTORCH, "--self-contained"], check=True)
+        subprocess.run([TREE, work / "made here", "--release", RELEASE, "--libtorch", LIBTORCH, "--self-contained"], check=True)
         moved = work / "moved to"
-        (work / "made").rename(moved)
+        (work / "made here").rename(moved)
         mapped = ask(moved, work)
         libraries = [pathlib.Path(path) for path in mapped if ".so" in path]
         assert any(path.name == "libtorch_cpu.so" for path in libraries), f"no libtorch among {libraries}"
