@@ -8,12 +8,16 @@
 #include <vector>
 
 #include "serve/app/server.h"
+#include "serve/config/config.h"
 #include "serve/runtime/shared_library.h"
 #include "tools/archiver/model_archiver.h"
 #include "tools/cli/commands.h"
+#include "tools/doctor/doctor.h"
 #include "tools/launcher/torchserve.h"
 
 namespace {
+
+constexpr const char* kRuntimeLibrary = "libflambeau_torchscript.so";
 
 /// libtorch's threads wait for each other by spinning for milliseconds. Where they do not have every CPU to
 /// themselves (a container's quota, two models, a busy machine) the one that is waited for cannot run
@@ -28,7 +32,7 @@ int Serve(const std::vector<std::string>& args, const std::function<void()>& lis
   const auto runtimes = [] {
     std::vector<std::unique_ptr<serve::RuntimeFactory>> factories;
     factories.push_back(std::make_unique<serve::SharedLibraryFactory>(
-        "libflambeau_torchscript.so", std::vector<std::string>{".pt", ".pth", ".pt2"}));
+        kRuntimeLibrary, std::vector<std::string>{".pt", ".pth", ".pt2"}));
     return factories;
   };
   return serve::RunServe(args, runtimes, listening);
@@ -43,12 +47,15 @@ int main(int argc, char** argv) {
   if (words.empty()) words.emplace_back();
   std::string name = words[0].substr(words[0].rfind('/') + 1);
   const auto is_program = [](std::string_view word) {
-    return word == "serve" || word == "torchserve" || word == "torch-model-archiver";
+    return word == "serve" || word == "doctor" || word == "torchserve" || word == "torch-model-archiver";
   };
   std::size_t first = 1;
   if (!is_program(name) && words.size() > 1 && is_program(words[1])) name = words[first++];
   const std::vector<std::string> args(words.begin() + static_cast<std::ptrdiff_t>(first), words.end());
   if (name == "serve") return Serve(args, {});
+  if (name == "doctor") {
+    return serve::RunDoctor(args, serve::ProcessEnvironment(), kRuntimeLibrary, std::cout, std::cerr);
+  }
   if (name == "torchserve") return serve::RunTorchserve(args, {std::cin, std::cout, std::cerr}, Serve);
   if (name == "torch-model-archiver") return serve::RunModelArchiver(args, std::cout, std::cerr);
   return serve::RunTool(argc, argv);

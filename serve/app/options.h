@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -79,5 +80,10 @@ struct AppOptions {
   std::chrono::seconds grace{10};        // how long accepted requests may take after SIGTERM
   std::string port_file;                 // JSON with the bound addresses is written here; empty: none
 };
+
+/// The threads that serve connections, where `cpus` may be used.
+inline int PlannedIoThreads(const AppOptions& options, int cpus) {
+  return options.io_threads > 0 ? options.io_threads : std::clamp(cpus / 2, std::min(cpus, 2), 256);
+}
 
 }  // namespace serve

@@ -36,7 +36,7 @@ fs::path MakeUnpackFolder(const std::string& wanted) {
 
 AppOptions Plan(AppOptions options) {
   const int cpus = ReadCpuQuota().cpus;
-  if (options.io_threads <= 0) options.io_threads = std::clamp(cpus / 2, std::min(cpus, 2), 256);
+  options.io_threads = PlannedIoThreads(options, cpus);
   if (options.start_workers <= 0) options.start_workers = 1;
   options.management_api.cpus = cpus;
   options.management_api.defaults.intra_op_threads = options.intra_op_threads;

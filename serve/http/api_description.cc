@@ -103,6 +103,17 @@ ordered_json Schemas() {
               {"code", "type", "message"})},
       {"Health", Object({{"status", text}, {"reason", text}}, {"status"})},
       {"Status", Object({{"status", text}}, {"status"})},
+      {"ServerStatus",
+       Object({{"version", text},
+               {"pid", integer},
+               {"startTime", text},
+               {"uptimeSeconds", {{"type", "number"}}},
+               {"ready", boolean},
+               {"reason", text},
+               {"problems",
+                ArrayOf(Object({{"time", text}, {"level", text}, {"message", text}, {"times", integer}},
+                               {"time", "level", "message", "times"}))}},
+              {"version", "startTime", "uptimeSeconds", "ready", "problems"})},
       {"Instances", Object({{"instances", some_rows}}, {"instances"})},
       {"Predictions", Object({{"predictions", ArrayOf(ordered_json::object())}}, {"predictions"})},
       {"Tensor", tensor},
@@ -195,6 +206,8 @@ ordered_json AnswerContent(AnswerForm answer) {
       return JsonContent(Ref("Workflow"));
     case AnswerForm::kTraffic:
       return JsonContent(Ref("Traffic"));
+    case AnswerForm::kServerStatus:
+      return JsonContent(Ref("ServerStatus"));
     case AnswerForm::kMetrics:
       return {{"text/plain; version=0.0.4; charset=utf-8", {{"schema", Type("string")}}}};
     case AnswerForm::kNone:

@@ -127,6 +127,9 @@ constexpr Operation kOperations[] = {
     {kPut, "/models/{model}/{version}/set-default", "setDefault", "Make a version the default", "",
      BodyForm::kNone, AnswerForm::kStatus, "404"},
 
+    {kGet, "/status", "serverStatus", "Version, readiness and the last warnings and errors of the server", "",
+     BodyForm::kNone, AnswerForm::kServerStatus},
+
     // Traffic between versions
     {kGet, "/traffic/{model}", "describeTraffic", "How the requests of a model are divided", "",
      BodyForm::kNone, AnswerForm::kTraffic, "404"},

@@ -37,7 +37,8 @@ enum class AnswerForm : std::uint8_t {
   kWorkflowList,
   kWorkflow,  // an array of one description
   kTraffic,   // the traffic of a model
-  kMetrics,   // Prometheus text
+  kServerStatus,
+  kMetrics,  // Prometheus text
 };
 
 /// How one route reads in the OpenAPI document. Method and pattern are those of the router's table; a test

@@ -23,8 +23,9 @@ namespace serve {
 /// `api` is borrowed and outlives the listener. Source: TorchServe's inference API.
 Router InferenceRouter(InferenceApi& api, const HttpLimits& limits);
 
-/// GET /ping and TorchServe's management API under /models. The calls run on `pool`: they read files and
-/// wait. Everything is borrowed and outlives the listener.
+/// GET /ping and /status, and TorchServe's management API under /models. Its calls run on `pool`: they read
+/// files and wait; the first two answer at once, whatever the pool does. Everything is borrowed and outlives
+/// the listener.
 Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boost::asio::thread_pool& pool);
 
 /// KServe's v1 and v2 (open inference protocol) routes. Their bodies are JSON whatever the Content-Type says.

@@ -1,10 +1,21 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
 #include <functional>
 #include <optional>
 #include <string>
+#include <unistd.h>
 #include <utility>
 
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "serve/base/recent_problems.h"
 #include "serve/http/management_parameters.h"
 #include "serve/http/routes.h"
+#include "serve/telemetry/process_stats.h"
 
 namespace serve {
 namespace {
@@ -67,6 +78,36 @@ HttpReply Scale(ManagementApi& api, const HttpRequest& request) {
   return ToReply(api.Scale(call));
 }
 
+std::string IsoTime(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)));
+}
+
+/// What somebody wants to know first who looks at this server.
+HttpReply ServerStatus(const InferenceApi& inference) {
+  using Clock = std::chrono::system_clock;
+  const double started = ReadProcessStats().start_time_seconds;
+  const double now = std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+  std::string why;
+  const bool ready = inference.Ready(&why);
+  nlohmann::ordered_json json = {
+      {"version", FLAMBEAU_VERSION},
+      {"pid", ::getpid()},
+      {"startTime", IsoTime(Clock::from_time_t(static_cast<std::time_t>(started)))},
+      {"uptimeSeconds", std::max(0.0, std::floor(now - started))},
+      {"ready", ready}};
+  if (!ready) json["reason"] = why;
+  nlohmann::ordered_json& problems = json["problems"] = nlohmann::ordered_json::array();
+  for (const Problem& problem : RecentProblems()) {
+    problems.push_back({{"time", IsoTime(problem.time)},
+                        {"level", problem.level == LogLevel::kError ? "error" : "warning"},
+                        {"message", problem.text},
+                        {"times", problem.times}});
+  }
+  HttpReply reply;  // a log line may hold any bytes
+  reply.body = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return reply;
+}
+
 }  // namespace
 
 Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boost::asio::thread_pool& pool) {
@@ -84,6 +125,7 @@ Router ManagementRouter(ManagementApi& management, InferenceApi& inference, boos
   };
 
   router.Inline(Method::kGet, "/ping", [&inference](HttpRequest&) { return Ping(inference); });
+  router.Inline(Method::kGet, "/status", [&inference](HttpRequest&) { return ServerStatus(inference); });
   router.Inline(Method::kGet, "/v1/models/{model}",
                 [&inference](HttpRequest& request) { return ModelReadyV1(inference, request); });
   blocking(Method::kGet, "/models", [&api](HttpRequest& request) { return ListPage(api, request); });

@@ -8,15 +8,19 @@
 
 namespace serve {
 
+std::vector<std::filesystem::path> LibraryPlaces(const std::string& library) {
+  std::error_code error;
+  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  return {here / library, here / "../lib/flambeau" / library};
+}
+
 SharedLibraryFactory::SharedLibraryFactory(std::string library, std::vector<std::string> endings)
     : endings_(std::move(endings)),
       opened_(std::async(std::launch::async, [library = std::move(library)] { return Open(library); })) {}
 
 SharedLibraryFactory::Opened SharedLibraryFactory::Open(const std::string& library) {
-  std::error_code error;
-  const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
   std::string reasons;
-  for (const std::filesystem::path& path : {here / library, here / "../lib/flambeau" / library}) {
+  for (const std::filesystem::path& path : LibraryPlaces(library)) {
     // Never closed: libtorch does not survive it.
     void* handle = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
     if (handle == nullptr) {

@@ -16,6 +16,12 @@ using RuntimeFactories = std::vector<std::unique_ptr<RuntimeFactory>>;
 /// first in front.
 using MakeRuntimeFactories = void (*)(RuntimeFactories*);
 inline constexpr const char* kRuntimeEntry = "FlambeauMakeRuntimeFactories";
+/// Likewise: what was loaded, in one line for people (`libtorch 2.13.0, kernels for AVX512`). Static memory.
+using DescribeRuntime = const char* (*)();
+inline constexpr const char* kRuntimeDescription = "FlambeauDescribeRuntime";
+
+/// Where a runtime library is looked for: beside this program, then in ../lib/flambeau.
+std::vector<std::filesystem::path> LibraryPlaces(const std::string& library);
 
 /// The runtimes of a shared library, which is loaded in the background from construction on: libtorch takes a
 /// quarter of a second, in which the server already listens, and the tools of the same program do without it.

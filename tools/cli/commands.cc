@@ -50,23 +50,29 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
       ->check(CLI::Range(0.001, 86'400.0))
       ->capture_default_str();
 
-  // The main program takes `serve` before it comes here; it stands here for --help.
-  CLI::App* serve_command = app.add_subcommand("serve", "Run the server: see flambeau serve --help");
-  serve_command->allow_extras();
-  serve_command->callback([&] {
-    streams.err << "error: this program has no server\n";
-    exit_code = kToolUsage;
-  });
+  // The main program takes these before it comes here; they stand here for --help.
+  for (const auto& [name, help] :
+       {std::pair("serve", "Run the server: see flambeau serve --help"),
+        std::pair("doctor", "Look at the place where a server would run: see flambeau doctor --help")}) {
+    CLI::App* command = app.add_subcommand(name, help);
+    command->allow_extras();
+    command->callback([&] {
+      streams.err << "error: this program has no server\n";
+      exit_code = kToolUsage;
+    });
+  }
   AddModelsCommands(app, client, exit_code);
   AddWorkflowsCommands(app, client, exit_code);
   AddTrafficCommands(app, client, exit_code);
   AddPredictCommand(app, client, exit_code);
   AddPingCommand(app, client, exit_code);
+  AddStatusCommand(app, client, exit_code);
   AddFetchCommand(app, streams.out, streams.err, exit_code);
   AddArchiveCommands(app, streams.out, streams.err, exit_code);
   AddWorkflowArchiveCommand(app, streams.out, streams.err, exit_code);
   AddRunsCommands(app, client, exit_code);
   AddBaselineCommands(app, client, exit_code);
+  AddShellCommands(app, client, exit_code);
   app.footer(
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection to the server.\n"
       "Each command has its own --help, with an example.\n"

@@ -17,5 +17,9 @@ void AddTrafficCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 void AddPredictCommand(CLI::App& app, const ApiClient& client, int& exit_code);
 /// Adds `ping [URL]`, likewise.
 void AddPingCommand(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `status`, likewise.
+void AddStatusCommand(CLI::App& app, const ApiClient& client, int& exit_code);
+/// Adds `completion SHELL` and `man [COMMAND]`, which tell of everything that `app` has when they run.
+void AddShellCommands(CLI::App& app, const ApiClient& client, int& exit_code);
 
 }  // namespace serve

@@ -1,4 +1,8 @@
 #include <memory>
+#include <string>
+
+#include <ATen/Context.h>
+#include <ATen/Version.h>
 
 #include "serve/runtime/aoti/aoti_runtime.h"
 #include "serve/runtime/shared_library.h"
@@ -9,4 +13,11 @@
 extern "C" void FlambeauMakeRuntimeFactories(serve::RuntimeFactories* factories) {
   factories->push_back(std::make_unique<serve::AotiFactory>());
   factories->push_back(std::make_unique<serve::TorchScriptFactory>());
+}
+
+extern "C" const char* FlambeauDescribeRuntime() {
+  static const std::string text = std::string("libtorch ") + serve::LibtorchVersion() + ", kernels for " +
+                                  at::get_cpu_capability() + (at::hasMKL() ? ", MKL" : "") +
+                                  (at::hasMKLDNN() ? ", oneDNN" : "");
+  return text.c_str();
 }
