@@ -175,12 +175,20 @@ def ansible_twice(files):
     return check.check(ROOT, tool)
 
 
+def selftest(files):
+    module("kubernetes_validate")
+    module("hcl2")
+    import selftest as check
+    return list(check.check(ROOT))
+
+
 def ansible_files(*patterns):
     return lambda: below("deploy/ansible", *patterns)
 
 
 # name, files, check, whether it may be missing without --allow-missing (the programs that no package registry has)
 CHECKS = [
+    ("selftest", lambda: below("tests/deploy", "*.py"), selftest, False),
     ("shellcheck", scripts, shellcheck, False),
     ("actionlint", lambda: below(".github/workflows", "*.yml"), actionlint, False),
     ("zizmor", lambda: below(".github", "*.yml"), zizmor, False),

@@ -1,6 +1,7 @@
 """Terraform's files without its providers: they parse, what is declared is used and described, what is used is declared, calls of
 modules fit the modules. Which attributes a resource has, only `terraform validate` knows."""
 
+import functools
 import pathlib
 import re
 
@@ -31,6 +32,11 @@ def plain(value):
     return value.strip('"') if isinstance(value, str) else value
 
 
+@functools.cache
+def parsed(text):
+    return plain(hcl2.loads(text))
+
+
 class Module:
     """One folder of files."""
 
@@ -39,7 +45,7 @@ class Module:
         self.code = re.sub(r"(?m)(^|\s)#.*$", "", self.text)
         self.blocks = {}
         for file in files:
-            for kind, blocks in plain(hcl2.loads((root / file).read_text())).items():
+            for kind, blocks in parsed((root / file).read_text()).items():
                 self.blocks.setdefault(kind, []).extend(blocks)
 
     def named(self, kind):
@@ -101,7 +107,7 @@ def check_example(root, folder, module):
     if not example.is_file():
         yield f"{folder}: there is no terraform.tfvars.example"
         return
-    given = plain(hcl2.loads(example.read_text())).keys()
+    given = parsed(example.read_text()).keys()
     variables = module.named("variable")
     yield from (f"{example.relative_to(root)}: there is no variable {name}" for name in given - variables.keys())
     yield from (f"{example.relative_to(root)}: does not set {name}" for name, body in variables.items()

@@ -14,9 +14,11 @@ locals {
     "deployment invoke"     = { account = "deployment", role = "roles/run.invoker" }
     "deployment monitoring" = { account = "deployment", role = "roles/monitoring.viewer" }
     "deployment logs"       = { account = "deployment", role = "roles/logging.viewer" }
+    "deployment tunnel"     = { account = "deployment", role = "roles/compute.viewer" } # finds the machine of MLflow
     "training run"          = { account = "training", role = "roles/run.developer" }
     "training invoke"       = { account = "training", role = "roles/run.invoker" }
     "training logs"         = { account = "training", role = "roles/logging.viewer" }
+    "training tunnel"       = { account = "training", role = "roles/compute.viewer" }
     "tracking logs"         = { account = "tracking", role = "roles/logging.logWriter" }
     "tracking metrics"      = { account = "tracking", role = "roles/monitoring.metricWriter" }
   }
