@@ -82,6 +82,8 @@ ENTRYPOINT ["flambeau", "serve"]
 # Credentials are a secret of the build, which no layer holds: --secret id=mlflow,src=FILE with MLFLOW_TRACKING_USERNAME=…
 # and MLFLOW_TRACKING_PASSWORD=… (or MLFLOW_TRACKING_TOKEN=…, AWS_…), one a line.
 FROM serve AS model
+# Nobody runs this stage; it only fills /models.
+# hadolint ignore=DL3002
 USER 0
 ARG MODEL_NAME
 ARG MODEL_VERSION

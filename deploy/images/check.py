@@ -22,7 +22,8 @@ from container import Container, loopback_up
 HERE = pathlib.Path(__file__).resolve().parent
 ACCEPTANCE = HERE.parents[1] / "tests" / "acceptance" / "acceptance.py"
 MODEL, TEXT, PORT = "news_classification", "Shares fell after the company reported lower profit", 9191
-TOOLS = ("cc", "c++", "gcc*", "g++*", "clang*", "ld", "ld.bfd", "ld.gold", "ld.lld", "mold", "as", "make", "cmake", "ninja", "python*", "pip*")
+TOOLS = ("cc", "c++", "gcc*", "g++*", "clang*", "ld", "ld.bfd", "ld.gold", "ld.lld", "mold", "as", "make", "cmake", "ninja",
+         "python*", "pip*")
 
 
 def predict(timeout=5):

@@ -15,7 +15,7 @@ Needs root and the packages buildah, debootstrap, binutils, zstd, python3; the D
 Everything lies below build/images/test (4 GB) and is removed at the end. Takes about 5 minutes.
 
   --prebuilt          take the programs of build/release (default)
-  --from-source       compile them inside, as docker build does (about half an hour more)
+  --from-source       compile them inside, as docker build does, but with this machine's libtorch and ccache
   --release FOLDER    the build [build/release]
   --libtorch FOLDER   libtorch [$LIBTORCH, else build/libtorch]
   --mlflow PROGRAM    mlflow: starts a tracking server, registers the model there, and builds serve-with-model from its name, too
@@ -112,7 +112,7 @@ BuildFromRegistry() {
     --artifacts-destination "$PWD/$work/artifacts" >"$work/mlflow.log" 2>&1 </dev/null &
   tracker=$!
   for _ in {1..300}; do
-    if python3 -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' "$MLFLOW_TRACKING_URI/health" 2>/dev/null; then break; fi
+    if "$release/bin/flambeau" ping "$MLFLOW_TRACKING_URI/health" >/dev/null 2>&1; then break; fi
     kill -0 "$tracker" || Fail "mlflow ended: $(tail -n 5 "$work/mlflow.log")"
     sleep 0.2
   done
@@ -147,6 +147,11 @@ options=(--build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || true)" --buil
 if ! $from_source; then
   Step "Files of the images, from $release" deploy/images/trees "$work/trees" --release "$release" --libtorch "$libtorch"
   options+=(--build-context "trees=$PWD/$work/trees")
+else
+  mkdir -p "${CCACHE_DIR:-$HOME/.cache/ccache}"
+  Step "Compiling" Build trees "${options[@]}" --volume "$(readlink -f "$libtorch"):/flambeau/build/libtorch:ro" \
+    --volume "${CCACHE_DIR:-$HOME/.cache/ccache}:/root/.cache/ccache"
+  options+=(--build-context trees=container-image://localhost/trees)
 fi
 Step "Image base" Build base "${options[@]}"
 # The others start from it, instead of making it again. (An engine does that by itself.)

@@ -50,10 +50,14 @@ Result<std::vector<Followed>> ParseFollowed(std::string_view text) {
   return list;
 }
 
-Follower::Follower(ServedModels& models, ManagementApi& management, ModelRegistry& registry,
+Follower::Follower(ServedModels& models, ManagementApi& management, ModelRegistry& registry, Metrics& metrics,
                    FollowOptions options, std::vector<Followed> followed)
-    : models_(models), management_(management), registry_(registry), options_(std::move(options)) {
-  for (Followed& one : followed) ones_.push_back({std::move(one), {}, {}, {}});
+    : models_(models),
+      management_(management),
+      registry_(registry),
+      metrics_(metrics),
+      options_(std::move(options)) {
+  for (Followed& one : followed) ones_.push_back({std::move(one), {}, {}, {}, false});
 }
 
 void Follower::Look() {
@@ -62,6 +66,8 @@ void Follower::Look() {
   for (One& one : ones_) {
     if (!stopped_) LookAt(one);
   }
+  metrics_.follow_failing.Set(
+      std::count_if(ones_.begin(), ones_.end(), [](const One& one) { return one.failing; }));
   busy_ = false;
 }
 
@@ -174,6 +180,7 @@ void Follower::Failed(One& one, const std::string& version, const std::string& w
 
 void Follower::Note(One& one, std::string text, bool warn) {
   models_.NoteFollow(one.followed.model, fmt::format("{}: {}", one.followed.alias, text));
+  one.failing = warn;
   if (text == one.note) return;  // the log says it once
   one.note = std::move(text);
   if (warn) {

@@ -10,6 +10,7 @@
 #include "serve/api/management_api.h"
 #include "serve/api/options.h"
 #include "serve/model/served_models.h"
+#include "serve/telemetry/metrics.h"
 
 namespace serve {
 
@@ -39,12 +40,13 @@ Result<std::vector<Followed>> ParseFollowed(std::string_view text);
 /// A version that cannot be loaded, or that the rule rolls back, leaves everything as it was and is not tried
 /// again until the alias has meant another one. The log says why, describe does (`traffic.follow`), and so
 /// does the tag `flambeau.check` of the version in the registry: `passed`, or `failed: …`.
+/// metrics.follow_failing counts the aliases whose last look ended so, or found no registry.
 /// Threads: Look blocks, one at a time; Stop from any thread.
 class Follower {
  public:
   /// Everything is borrowed and outlives this.
-  Follower(ServedModels& models, ManagementApi& management, ModelRegistry& registry, FollowOptions options,
-           std::vector<Followed> followed);
+  Follower(ServedModels& models, ManagementApi& management, ModelRegistry& registry, Metrics& metrics,
+           FollowOptions options, std::vector<Followed> followed);
 
   void Look();
   /// Look does no more than the step it is in.
@@ -54,9 +56,10 @@ class Follower {
  private:
   struct One {
     Followed followed;
-    std::string trying;  // the version whose canary was begun here
-    std::string failed;  // the version that is not tried again
-    std::string note;    // what was said last
+    std::string trying;    // the version whose canary was begun here
+    std::string failed;    // the version that is not tried again
+    std::string note;      // what was said last
+    bool failing = false;  // it was a warning
   };
   struct Facts {
     bool there = false;  // the version is registered
@@ -77,6 +80,7 @@ class Follower {
   ServedModels& models_;
   ManagementApi& management_;
   ModelRegistry& registry_;
+  Metrics& metrics_;
   const FollowOptions options_;
   std::mutex mutex_;  // guards ones_: one look at a time
   std::vector<One> ones_;

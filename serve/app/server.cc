@@ -154,8 +154,8 @@ Status Server::OpenFollower() {
     settings->max_retries = 1;  // the next look comes soon
     registry_ = std::make_unique<MlflowRegistry>(std::move(*settings));
   }
-  follower_ =
-      std::make_unique<Follower>(models_, management_api_, *registry_, options_.follow, std::move(*followed));
+  follower_ = std::make_unique<Follower>(models_, management_api_, *registry_, metrics_, options_.follow,
+                                         std::move(*followed));
   return {};
 }
 

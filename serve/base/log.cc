@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <ctime>
 #include <fcntl.h>
 #include <filesystem>
 #include <functional>
@@ -24,6 +23,7 @@
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/sink.h>
 
+#include "serve/base/log_line.h"
 #include "serve/base/recent_problems.h"
 
 namespace serve {
@@ -38,9 +38,6 @@ std::atomic<bool> access_log{true};
 std::atomic<std::uint64_t> lost_lines{0};
 thread_local const TraceContext* current_trace = nullptr;
 
-/// Escaping makes six bytes of one at most, and collectors refuse lines above 256 KiB.
-constexpr std::size_t kLongestMessage = 40 * 1024;
-
 /// Writes everything, and gives what the other end refused (disk full, pipe closed).
 std::string_view WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -50,75 +47,6 @@ std::string_view WriteAll(int fd, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(written));
   }
   return bytes;
-}
-
-/// A line must stay one line, whatever a client put into a name.
-void AppendOneLine(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20 && c != '\t') {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
-}
-
-/// `2024-05-30T21:46:03,625 [INFO ] text` in local time, or one JSON object with the time in UTC. `source`
-/// stands before the text, `fields` are further members of the object.
-void AppendLine(std::string& out, LogFormat format, LogLevel level,
-                std::chrono::system_clock::time_point time, std::string_view text,
-                std::string_view source = {}, std::string_view fields = {}) {
-  const auto since_epoch = time.time_since_epoch();
-  const std::time_t seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count();
-  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count() % 1'000'000;
-  std::tm parts{};
-  char stamp[32];
-  if (format == LogFormat::kText) {
-    static constexpr const char* kNames[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
-    localtime_r(&seconds, &parts);
-    std::strftime(stamp, sizeof stamp, "%FT%T", &parts);
-    fmt::format_to(std::back_inserter(out), "{},{:03} [{}] {}", stamp, micros / 1000,
-                   kNames[static_cast<std::size_t>(level)], source);
-    AppendOneLine(out, text);
-  } else {
-    static constexpr const char* kSeverities[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
-    gmtime_r(&seconds, &parts);
-    std::strftime(stamp, sizeof stamp, "%FT%T", &parts);
-    fmt::memory_buffer rest;
-    AppendLogText(rest, text, kLongestMessage);
-    AppendLabels(rest, {}, {});
-    fmt::format_to(std::back_inserter(out), R"({{"time":"{}.{:06}Z","severity":"{}","message":{}{}}})", stamp,
-                   micros, kSeverities[static_cast<std::size_t>(level)],
-                   std::string_view(rest.data(), rest.size()), fields);
-  }
-  out += '\n';
-}
-
-/// What travels to the writer: the text, the members that only the calling thread knows, and how many bytes
-/// those take.
-std::string Pack(std::string_view text, LogFormat format) {
-  fmt::memory_buffer fields;
-  if (current_trace != nullptr && format == LogFormat::kJson) AppendTraceFields(fields, *current_trace);
-  std::string packed(text);
-  packed.append(fields.data(), fields.size());
-  const auto size = static_cast<std::uint16_t>(fields.size());  // ids and a project's name: a few hundred
-  packed += static_cast<char>(size & 0xFF);
-  packed += static_cast<char>(size >> 8);
-  return packed;
-}
-struct Unpacked {
-  std::string_view text;
-  std::string_view fields;
-};
-Unpacked Unpack(std::string_view packed) {
-  const auto byte = [&](std::size_t from_end) {
-    return static_cast<std::size_t>(static_cast<unsigned char>(packed[packed.size() - from_end]));
-  };
-  const std::size_t size = byte(2) | byte(1) << 8;
-  packed.remove_suffix(2);
-  return {packed.substr(0, packed.size() - size), packed.substr(packed.size() - size)};
 }
 
 /// When a file begins anew.
@@ -259,11 +187,11 @@ class Writer {
     LineFile* ts_log = open(options.folder, "ts_log.log");
     LineFile* access_copy = open(options.folder, "access_log.log");
     server_log_ = MakeLogger("server", [this, ts_log](const spdlog::details::log_msg& line) {
-      const Unpacked got = Unpack({line.payload.data(), line.payload.size()});
-      AppendLine(server_.pending(), format_, FromSpdlog(line.level), line.time, got.text, {}, got.fields);
+      const PackedLogLine got = UnpackLogLine({line.payload.data(), line.payload.size()});
+      AppendLogLine(server_.pending(), format_, FromSpdlog(line.level), line.time, got.text, {}, got.fields);
       if (ts_log != nullptr) {
-        AppendLine(ts_log->pending(), format_, FromSpdlog(line.level), line.time, got.text,
-                   fmt::format("thread-{} flambeau - ", line.thread_id), got.fields);
+        AppendLogLine(ts_log->pending(), format_, FromSpdlog(line.level), line.time, got.text,
+                      fmt::format("thread-{} flambeau - ", line.thread_id), got.fields);
       }
     });
     access_log_ = MakeLogger("access", [this, access_copy](const spdlog::details::log_msg& line) {
@@ -297,7 +225,7 @@ class Writer {
   Writer& operator=(const Writer&) = delete;
 
   void Log(LogLevel level, std::string_view text) {
-    const std::string packed = Pack(text, format_);
+    const std::string packed = PackLogLine(text, format_, current_trace);
     server_log_->log(ToSpdlog(level), spdlog::string_view_t(packed.data(), packed.size()));
   }
   void Access(std::string_view line) {
@@ -346,7 +274,8 @@ class Writer {
       if (!all && file.pending().size() < kFlushBytes) return;
       file.Flush();
       if (const std::string problem = file.TakeProblem(); !problem.empty()) {
-        AppendLine(server_.pending(), format_, LogLevel::kError, std::chrono::system_clock::now(), problem);
+        AppendLogLine(server_.pending(), format_, LogLevel::kError, std::chrono::system_clock::now(),
+                      problem);
       }
     });
     if (all) server_.Flush();
@@ -361,7 +290,7 @@ class Writer {
   void NoteDropped(std::size_t dropped) {
     if (dropped == dropped_noted_) return;
     lost_lines.fetch_add(dropped - dropped_noted_, std::memory_order_relaxed);
-    AppendLine(
+    AppendLogLine(
         server_.pending(), format_, LogLevel::kWarning, std::chrono::system_clock::now(),
         fmt::format("{} log lines were dropped: they came faster than they could be written, and {} are kept "
                     "waiting at most",
@@ -414,7 +343,7 @@ void LogLine(LogLevel level, std::string_view text) {
     return;
   }
   std::string line;
-  AppendLine(line, CurrentLogFormat(), level, std::chrono::system_clock::now(), text);
+  AppendLogLine(line, CurrentLogFormat(), level, std::chrono::system_clock::now(), text);
   WriteAll(STDERR_FILENO, line);
 }
 

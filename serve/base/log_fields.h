@@ -20,7 +20,7 @@ struct LogPlace {
 void SetLogPlace(LogPlace place);
 
 /// A text that a client chose stays so short in a line that the line stays below what log collectors take.
-inline constexpr std::size_t kLongestLogText = 8 * 1024;
+inline constexpr std::size_t kLongestLogText = 4 * 1024;
 
 /// `text` between quotes, escaped, invalid UTF-8 replaced; cut at `longest` bytes.
 void AppendLogText(fmt::memory_buffer& out, std::string_view text, std::size_t longest = kLongestLogText);

@@ -24,8 +24,10 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr asio::use_awaitable_t<IoLoop::Executor> kAwait;
-// A refused client reads its answer only once it has sent all: platforms pass bodies of 32 MiB.
-constexpr std::size_t kLingerBytes = 64 << 20;
+constexpr std::size_t kLingerBytes = 256 * 1024;
+// Many clients read their answer only once they have sent the body that they announced; platforms pass 32
+// MiB.
+constexpr std::size_t kLingerBody = 64 << 20;
 constexpr std::size_t kLingerRead = 64 * 1024;
 
 std::string PeerText(const Connection::Endpoint& from) {
@@ -244,7 +246,7 @@ Connection::Awaitable<void> Connection::Linger() {
   socket.shutdown(Socket::shutdown_send, error);
   SetPhase(Phase::kLinger, SteadyClock::now() + limits_.linger_timeout);
   buffer_.consume(buffer_.size());
-  std::size_t left = kLingerBytes;
+  std::size_t left = kLingerBytes + std::min(request_.content_length.value_or(0), kLingerBody);
   while (!error && !closing_ && !overdue_ && left > 0) {
     const asio::mutable_buffer room = buffer_.prepare(kLingerRead);
     auto token = asio::redirect_error(kAwait, error);

@@ -11,6 +11,7 @@
 
 #include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
+#include "serve/base/niceness.h"
 #include "serve/base/random_id.h"
 #include "serve/model/decode_stage.h"
 
@@ -216,6 +217,7 @@ Result<Response> ModelVersion::RenderUncounted(const Output& output, const Rende
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
+  BeNicer(options_.worker_nice);
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);

@@ -449,6 +449,9 @@ std::string Metrics::Text(const std::vector<std::string>& names) const {
                     static_cast<double>(models.size()));
   families.AddCounter("flambeau_model_load_failures_total", "Model versions that could not be loaded.",
                       AsDouble(model_load_failures));
+  families.AddGauge("flambeau_follow_failing",
+                    "Followed aliases whose version is not served, or whose registry did not answer.",
+                    static_cast<double>(follow_failing.Value()));
   families.Start("flambeau_build_info", "Always 1; the label says which version runs.", MetricType::Gauge)
       .push_back(GaugeSample({{"version", FLAMBEAU_VERSION}}, 1));
   if (!instance_[0].empty()) {

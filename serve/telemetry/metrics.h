@@ -201,6 +201,7 @@ class Metrics {
   Gauge tls_certificate_expires;  // seconds since 1970; 0: there is none
   Counter streams_broken;         // answers in parts that ended before their end
   Counter model_load_failures;
+  Gauge follow_failing;  // aliases of a registry, see Follower
   Counter spans_exported;
   std::array<Counter, kSpanDropNames.size()> spans_dropped;
 

@@ -60,7 +60,7 @@ class FollowerTest : public testing::Test {
                      "inputs": [{"name": "x", "dtype": "float32", "shape": [2]}]}})");
   }
   void Follow(FollowOptions options = {}) {
-    follower_.emplace(models_, *management_, registry_, options,
+    follower_.emplace(models_, *management_, registry_, metrics_, options,
                       ParseFollowed("models:/m@production").value());
     follower_->Look();
   }
@@ -117,8 +117,10 @@ TEST_F(FollowerTest, AVersionThatFailsItsCheckLeavesTheOldOne) {
   registry_.tags.clear();
   follower_->Look();
   EXPECT_TRUE(registry_.tags.empty()) << "it is not tried again";
+  EXPECT_EQ(metrics_.follow_failing.Value(), 1) << "until the alias moves";
   Move("2");
   EXPECT_THAT(Versions(), ElementsAre("2"));
+  EXPECT_EQ(metrics_.follow_failing.Value(), 0);
   Move("9");
   EXPECT_EQ(registry_.tags.count("9"), 1U) << "the alias has moved since";
 }
@@ -129,9 +131,11 @@ TEST_F(FollowerTest, ARegistryThatIsDownChangesNothing) {
   Move("2");
   EXPECT_THAT(Versions(), ElementsAre("1"));
   EXPECT_THAT(models_.Get("m")->follow, HasSubstr("does not answer: connection refused"));
+  EXPECT_EQ(metrics_.follow_failing.Value(), 1);
   registry_.down = false;
   follower_->Look();
   EXPECT_THAT(Versions(), ElementsAre("2"));
+  EXPECT_EQ(metrics_.follow_failing.Value(), 0);
 }
 
 TEST_F(FollowerTest, ACanaryIsJudgedByTheRule) {

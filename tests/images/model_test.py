@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""What deploy/images/model adds to an image, and says about it. Usage: model_test.py MODEL_SCRIPT FLAMBEAU MODELS FOLDER"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+SCRIPT, PROGRAM, MODELS, FOLDER = sys.argv[1:5]
+WORK = pathlib.Path(FOLDER)
+LINEAGE = {"program": "trainer", "version": "2", "libtorch": "2.13.0", "created": "2026-01-02T03:04:05Z",
+           "data": {"file": "a.csv", "sha256": "d" * 64}, "code": {"commit": "c" * 40, "dirty": False}}
+
+
+def create(name, lineage=None):
+    """A packed model of this name; its path."""
+    words = [PROGRAM, "archive", "create", "--model-name", name, "--version", "3.1", "--force", "--export-path", WORK / "store",
+             "--serialized-file", pathlib.Path(MODELS, "mlp.pt")]
+    (WORK / "store").mkdir(parents=True, exist_ok=True)
+    if lineage:
+        (WORK / "lineage.json").write_text(json.dumps(lineage))
+        words += ["--lineage", WORK / "lineage.json"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    return WORK / "store" / f"{name}.mar"
+
+
+def add(source, *options):
+    ran = subprocess.run([SCRIPT, WORK / "made", source, "--program", PROGRAM, *options], capture_output=True, text=True)
+    return ran, dict(line.split("=", 1) for line in (WORK / "made/labels").read_text().splitlines()) if ran.returncode == 0 else {}
+
+
+class ModelTest(unittest.TestCase):
+    def setUp(self):
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, WORK, ignore_errors=True)
+
+    def test_lineage_becomes_labels(self):
+        archive = create("mlp", LINEAGE)
+        ran, labels = add(archive, "--label", "team=news=1")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertEqual((WORK / "made/models/mlp.mar").read_bytes(), archive.read_bytes())
+        self.assertEqual((WORK / "made/tag").read_text(), "mlp-3.1\n")
+        self.assertEqual(len(labels.pop("flambeau.model.sha256")), 64)
+        self.assertEqual(labels, {
+            "flambeau.model.name": "mlp", "flambeau.model.version": "3.1", "flambeau.model.git-commit": "c" * 40,
+            "flambeau.model.git-dirty": "false", "flambeau.model.created": "2026-01-02T03:04:05Z",
+            "flambeau.model.data-sha256": "d" * 64, "flambeau.model.libtorch": "2.13.0",
+            "flambeau.model.trainer": "trainer 2", "team": "news=1"})
+
+    def test_what_an_archive_does_not_tell_has_no_label(self):
+        ran, labels = add(create("plain"), "--version", "12")
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertEqual(sorted(labels), ["flambeau.model.name", "flambeau.model.sha256", "flambeau.model.version"])
+        self.assertEqual((WORK / "made/tag").read_text(), "plain-12\n")
+
+    def test_a_damaged_archive_is_refused(self):
+        archive = create("broken")
+        content = bytearray(archive.read_bytes())
+        content[len(content) // 2] ^= 1
+        archive.write_bytes(content)
+        ran, _ = add(archive)
+        self.assertNotEqual(ran.returncode, 0)
+        self.assertIn("broken.mar", ran.stderr)
+        self.assertFalse((WORK / "made/models/broken.mar").exists())
+
+    def test_wrong_words_are_refused(self):
+        for options, text in ((["--label", "nothing"], "KEY=VALUE"), (["--no-such"], "unknown option"), (["--version"], "needs a value")):
+            ran, _ = add(WORK / "none.mar", *options)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn(text, ran.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
