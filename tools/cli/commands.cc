@@ -56,8 +56,8 @@ int RunTool(const std::vector<std::string>& args, const ToolStreams& streams) {
         std::pair("doctor", "Look at the place where a server would run: see flambeau doctor --help")}) {
     CLI::App* command = app.add_subcommand(name, help);
     command->allow_extras();
-    command->callback([&] {
-      streams.err << "error: this program has no server\n";
+    command->callback([&streams, &exit_code, word = std::string(name)] {
+      streams.err << "error: `" << word << "` must be the first word: flambeau " << word << " ...\n";
       exit_code = kToolUsage;
     });
   }

@@ -161,7 +161,8 @@ std::string ViewText(const ServerView& view, bool colour) {
   if (!view.no_metrics.empty()) text += "no rates: " + view.no_metrics + "\n";
   text += "\n";
   if (view.versions.empty()) {
-    text += "no models are registered\n";
+    text += view.no_models.empty() ? "no models are registered\n"
+                                   : fmt::format("the models cannot be listed: {}\n", view.no_models);
   } else {
     text += fmt::format("{:<20} {:>5} {:>7} {:>8} {:>7} {:>6} {:>6} {:>7} {:>5}\n", "MODEL:VERSION", "%",
                         "WORKERS", "QUEUE", "REQ/s", "ERR/s", "P50 ms", "P99 ms", "BATCH");
@@ -192,6 +193,7 @@ Json ViewJson(const ServerView& view) {
   json["memoryBytes"] = view.memory_bytes;
   json["windowSeconds"] = view.window_s;
   if (!view.no_metrics.empty()) json["noMetrics"] = view.no_metrics;
+  if (!view.no_models.empty()) json["noModels"] = view.no_models;
   json["models"] = Json::array();
   for (const VersionView& one : view.versions) {
     json["models"].push_back({{"model", one.model},

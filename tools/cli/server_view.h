@@ -38,6 +38,7 @@ struct ServerView {
   double window_s = 0;
   bool since_start = false;
   std::string no_metrics;  // why there are none; empty: there are
+  std::string no_models;   // why they are not listed; empty: they are
   std::vector<VersionView> versions;
 };
 

@@ -59,15 +59,18 @@ Result<HttpAnswer> Ask(const ApiClient& client, const std::string& path) {
   return client.Get(client.options().management, path, "management", kPatience);
 }
 
-/// The descriptions of all models; what goes away meanwhile is left out.
-std::vector<Json> Describe(const ApiClient& client) {
+/// The descriptions of all models; what goes away meanwhile is left out. `problem`: why there is no list.
+std::vector<Json> Describe(const ApiClient& client, std::string& problem) {
   std::vector<Json> descriptions;
   std::string page;
   for (int pages = 0; pages < kMaxPages; ++pages) {
     QueryItems query = {{"limit", "100"}};
     if (!page.empty()) query.emplace_back("next_page_token", page);
     const Result<HttpAnswer> answer = Ask(client, ApiPath({"models"}, query));
-    if (!answer || answer->status != 200) break;
+    if (!answer || answer->status != 200) {
+      problem = answer ? fmt::format("GET /models is answered {}", answer->status) : answer.error().message;
+      break;
+    }
     const Json list = Json::parse(answer->body, nullptr, false);
     if (!list.is_object() || !list.contains("models") || !list["models"].is_array()) break;
     for (const Json& model : list["models"]) {
@@ -105,8 +108,8 @@ int Show(const StatusArguments& typed, const ApiClient& client, Scrape& before, 
                              : std::chrono::duration<double>(now.time - before.time).count();
   if (!now.problem.empty()) now.text = MetricsText();
   view.memory_bytes = now.text.Sum("process_resident_memory_bytes");
-  view.versions =
-      VersionsOf(Describe(client), typed.once ? MetricsText() : before.text, now.text, view.window_s);
+  const std::vector<Json> models = Describe(client, view.no_models);
+  view.versions = VersionsOf(models, typed.once ? MetricsText() : before.text, now.text, view.window_s);
   before = std::move(now);
   if (client.json()) {
     client.out() << ViewJson(view).dump(-1, ' ', false, Json::error_handler_t::replace) << "\n";

@@ -46,7 +46,7 @@ class StatusCommandTest : public testing::Test {
   FakeServer::Response Answer(const FakeServer::Request& request) {
     const std::string path(request.target());
     if (path == "/status") return FakeServer::Json(200, status_);
-    if (path == "/models?limit=100") return FakeServer::Json(200, R"({"models": [{"modelName": "news"}]})");
+    if (path == "/models?limit=100") return FakeServer::Json(list_, R"({"models": [{"modelName": "news"}]})");
     if (path == "/models/news/all") return FakeServer::Json(200, description_);
     if (path != "/metrics" || metrics_ != 200)
       return FakeServer::Json(metrics_ == 200 ? 404 : metrics_, "{}");
@@ -73,6 +73,7 @@ class StatusCommandTest : public testing::Test {
       "workers": [{"id": "1"}, {"id": "2"}], "jobQueueStatus": {"remainingCapacity": 97, "pendingRequests": 3},
       "tuning": {"variant": "optimized", "threads": 2, "workers": 1},
       "traffic": {"percent": 90.0, "aliases": ["production"], "follow": "models:/news@production is version 2"}}])";
+  int list_ = 200;
   int metrics_ = 200;
   int readings_ = 0;
   FakeServer server_{[this](const FakeServer::Request& request) { return Answer(request); }};
@@ -122,6 +123,13 @@ TEST_F(StatusCommandTest, WithoutMetricsTheRestIsShown) {
   EXPECT_EQ(run.code, 0);
   EXPECT_THAT(run.out,
               AllOf(HasSubstr("no rates: "), HasSubstr("answers 401"), HasSubstr("-/2    3/100       -")));
+}
+
+TEST_F(StatusCommandTest, AListThatDoesNotComeIsNotAnEmptyOne) {
+  list_ = 503;
+  EXPECT_THAT(Run({"--once"}).out,
+              AllOf(HasSubstr("the models cannot be listed: GET /models is answered 503"),
+                    HasSubstr("LAST PROBLEMS")));
 }
 
 }  // namespace
