@@ -137,6 +137,9 @@ Megabytes() { awk -v bytes="$1" 'BEGIN {printf "%.0f MB", bytes / 1e6}'; }
 
 Row() { printf '%-58s %s\n' "$1" "$2" | tee -a "$work/table"; }
 
+mkdir -p build/images
+exec {lock}>build/images/lock
+flock -n "$lock" || Fail "another run is going on in build/images"
 rm -rf "$work"
 mkdir -p "$work/tmp"
 export TMPDIR=$PWD/$work/tmp
@@ -189,7 +192,9 @@ debian_size=$(Size "$work/debian") serve_size=$(Size "$serve")
 above=$(((serve_size - debian_size) * 1024))
 Row "slim Debian, uncompressed" "$(Megabytes $((debian_size * 1024)))"
 Row "serve above slim Debian, uncompressed (at most 400 MiB)" "$(Megabytes "$above") ($((above >> 20)) MiB)"
-compressed=$(($(Compressed "$serve") - $(Compressed "$work/debian")))
+compressed=$(Compressed "$serve")
+compressed_debian=$(Compressed "$work/debian")
+compressed=$((compressed - compressed_debian))
 Row "serve above slim Debian, zstd -$level (at most 150 MiB)" "$(Megabytes "$compressed") ($((compressed >> 20)) MiB)"
 if ((above > 400 << 20 || compressed > 150 << 20)); then echo "FAIL  the image is too large"; failed=1; fi
 ((failed == 0)) || Fail "see above"
