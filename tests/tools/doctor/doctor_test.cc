@@ -18,6 +18,7 @@
 #include "tests/model_store/archive/test_files.h"
 #include "tests/model_store/http_client/fake_server.h"
 #include "tests/serve/security/test_keys.h"
+#include "tools/doctor/checks.h"
 
 namespace serve {
 namespace {
@@ -191,6 +192,60 @@ TEST_F(DoctorTest, ACollectorOfTracesIsSentNothingToSeeWhetherItTakesIt) {
   EXPECT_EQ(collector.lines().back(), "POST /v1/traces");
   status = 401;
   EXPECT_THAT(Look(args).out, HasSubstr("answers 401 → look at trace_headers"));
+}
+
+/// The same checks on a machine that is made of files.
+class MachineTest : public testing::Test {
+ protected:
+  MachineTest() {
+    folder_.Write("proc/meminfo", "MemTotal:  8388608 kB\nMemAvailable:  6291456 kB\n");
+    folder_.Write("proc/self/cgroup", "0::/pod\n");
+  }
+  void HasFlags(const std::string& flags) {
+    folder_.Write("proc/cpuinfo",
+                  "processor : 0\nmodel name\t: Some CPU\nflags\t\t: fpu " + flags + " sse2\n");
+  }
+  Finding Only(Findings (*check)(const Place&)) {
+    const Place place{config_, config_.options, environment_, library_, folder_ / "proc", folder_ / "cgroup"};
+    const Findings findings = check(place);
+    EXPECT_EQ(findings.size(), 1U);
+    return findings.empty() ? Finding() : findings.front();
+  }
+
+  TemporaryFolder folder_;
+  const Environment environment_;
+  const ParsedConfig config_ = ParseConfig({}, {}, folder_.path().string());
+  const std::string library_;
+};
+
+TEST_F(MachineTest, TheMemoryLimitIsThatOfTheGroupOrOfOneAboveIt) {
+  EXPECT_THAT(Only(CheckMemory).found, HasSubstr("6.0 GiB of 8.0 GiB are free"));
+  folder_.Write("cgroup/pod/memory.max", "max\n");
+  folder_.Write("cgroup/memory.max", "1073741824\n");
+  folder_.Write("cgroup/memory.current", "536870912\n");
+  const Finding enough = Only(CheckMemory);
+  EXPECT_EQ(enough.verdict, Verdict::kOk);
+  EXPECT_THAT(enough.found, HasSubstr("limit 1.0 GiB (cgroup memory.max), 512 MiB free"));
+  folder_.Write("cgroup/memory.current", "900000000\n");
+  EXPECT_EQ(Only(CheckMemory).verdict, Verdict::kFailure) << "libtorch alone needs more";
+}
+
+TEST_F(MachineTest, TheCpuIsJudgedByWhatLibtorchUses) {
+  HasFlags("avx avx2 fma avx512f avx512dq avx512bw avx512vl amx_bf16");
+  EXPECT_THAT(Only(CheckCpu).found, HasSubstr("Some CPU: AVX512, AMX-BF16; bfloat16 in hardware"));
+  HasFlags("avx avx2 fma");
+  EXPECT_THAT(Only(CheckCpu).found, HasSubstr("AVX2; bfloat16 is emulated"));
+  HasFlags("avx");
+  EXPECT_EQ(Only(CheckCpu).verdict, Verdict::kWarning);
+  folder_.Write("proc/cpuinfo", "processor : 0\nFeatures\t: fp asimd bf16 sve\n");
+  EXPECT_THAT(Only(CheckCpu).found, HasSubstr("NEON, SVE; bfloat16 in hardware"));
+}
+
+TEST_F(MachineTest, LessThanOneCpuIsDoubtful) {
+  folder_.Write("cgroup/pod/cpu.max", "50000 100000\n");
+  const Finding finding = Only(CheckCpuPlan);
+  EXPECT_EQ(finding.verdict, Verdict::kWarning);
+  EXPECT_THAT(finding.found, HasSubstr("0.5 of "));
 }
 
 }  // namespace
