@@ -616,11 +616,6 @@ std::vector<Setting> MakeSettings() {
               "I/O threads (the name is TorchServe's). 0: half of the CPUs that this process may use, at "
               "least 2 where there are 2."},
              "N", 0, 256, [](AppOptions& o, std::int64_t n) { o.io_threads = static_cast<int>(n); }));
-  rows.push_back(Number(
-      {"worker_nice", kThreads, "5",
-       "How much nicer workers are than the threads that read requests and run small models, so "
-       "that a long batch makes nobody else wait. 0: all are equal."},
-      "N", 0, 19, [](AppOptions& o, std::int64_t n) { Defaults(o).worker_nice = static_cast<int>(n); }));
   rows.push_back(Number({"intra_op_threads", kThreads, "0",
                          "Threads that compute one batch. 0: planned from the CPUs and the workers."},
                         "N", 0, 1024,

@@ -11,7 +11,6 @@
 
 #include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
-#include "serve/base/niceness.h"
 #include "serve/base/random_id.h"
 #include "serve/model/decode_stage.h"
 
@@ -217,7 +216,6 @@ Result<Response> ModelVersion::RenderUncounted(const Output& output, const Rende
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
-  BeNicer(options_.worker_nice);
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);

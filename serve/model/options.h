@@ -63,9 +63,6 @@ struct VersionOptions {
   int min_workers = 0;
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
-  /// How much nicer than the I/O threads the workers, and their intra-op threads, are to others (0 to 19): a
-  /// CPU that computes a long batch is given up when a request can be read, or a small model run.
-  int worker_nice = 5;
   /// A batch that takes no longer runs on the I/O thread that read its requests: two changes of threads would
   /// cost more than it. A version of which one batch ever takes much longer there (its time depends on what
   /// is in the input) goes back to worker threads for good. 0: always on workers.

@@ -13,7 +13,6 @@
 #include "model_store/archive/sha256.h"
 #include "serve/base/free_memory.h"
 #include "serve/base/log.h"
-#include "serve/base/niceness.h"
 #include "serve/model/variant_search.h"
 
 namespace serve {
@@ -156,10 +155,7 @@ void Tuner::Run() {
     jobs_.pop_front();
     lock.unlock();
     busy_ = true;
-    if (const std::shared_ptr<ModelVersion> version = job.version.lock()) {
-      BeNicer(version->options().worker_nice);  // clients are served meanwhile
-      Tune(*version, job.sample);
-    }
+    if (const std::shared_ptr<ModelVersion> version = job.version.lock()) Tune(*version, job.sample);
     busy_ = false;
     lock.lock();
   }
