@@ -24,7 +24,7 @@ class Platform(abc.ABC):
 
     @abc.abstractmethod
     def build(self, image: str, source: str, labels: dict) -> dict:
-        """Makes `image` (NAME:VERSION), where deploy() finds it, from the serving image and a model: an archive or what
+        """Makes `image` (NAME-VERSION), where deploy() finds it, from the serving image and a model: an archive or what
         `flambeau fetch` knows, such as models:/NAME/VERSION. Its lineage becomes labels of the image."""
 
     @abc.abstractmethod
@@ -96,7 +96,7 @@ def new_shares(revisions: list, wanted: dict) -> dict:
 
 def put_model(folder, image: str, source: str, labels: dict) -> None:
     """Fetches a model into folder/models, and writes folder/labels: see deploy/images/model."""
-    words = [ROOT / "deploy/images/model", folder, source, "--version", image.rpartition(":")[2]]
+    words = [ROOT / "deploy/images/model", folder, source, "--version", image.rpartition("-")[2]]
     words += [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     scratch = ROOT / "build/steps"
     scratch.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
 
 GCP_PROJECT, GCP_REGION      where
 GCP_REGISTRY                 REGION-docker.pkg.dev/PROJECT/REPOSITORY
-GCP_RUNTIME_ACCOUNT          service account that revisions run as
-FLAMBEAU_CPU, _MEMORY, _CONCURRENCY, _MAX_INSTANCES   of a revision (2, 2Gi, 32, 4)
+GCP_RUNTIME_ACCOUNT          service account that a new service runs as
+FLAMBEAU_CPU, _MEMORY, _CONCURRENCY, _MAX_INSTANCES   of a new service (2, 2Gi, 32, 4)
 FLAMBEAU_ID_TOKEN            sent to private services; without it gcloud is asked
 FLAMBEAU_BUILD_FLAGS         for `docker buildx build`, such as --cache-from type=gha
 """
@@ -55,7 +55,7 @@ class CloudRun(Platform):
         return json.loads(text) if text and text.strip() else None
 
     def reference(self, image):
-        return f"{self.registry}/{image}"
+        return f"{self.registry}/flambeau:{image}"
 
     # --- images ---
 
@@ -81,8 +81,8 @@ class CloudRun(Platform):
         flags = [word for line in (folder / "labels").read_text().splitlines() for word in ("--label", line)]
         self.buildx("serve-with-model", "--tag", self.reference(image), "--build-context", f"model={folder}", *flags,
                     "--build-arg", f"REVISION={self.environment.get('GITHUB_SHA', '')}",
-                    "--build-arg", f"MODEL_NAME={image.partition(':')[0]}",
-                    "--build-arg", f"MODEL_VERSION={image.partition(':')[2]}", "--push")
+                    "--build-arg", f"MODEL_NAME={image.rpartition('-')[0]}",
+                    "--build-arg", f"MODEL_VERSION={image.rpartition('-')[2]}", "--push")
         return {"image": self.reference(image)}
 
     # --- services ---
@@ -90,13 +90,14 @@ class CloudRun(Platform):
     def deploy(self, service, image, tag, traffic, labels):
         setting = self.environment.get
         is_new = self.run("services", "describe", service, check=False) is None
-        flags = ["--image", self.reference(image), "--port", "8080", "--no-allow-unauthenticated",
-                 "--execution-environment", "gen2", "--cpu-boost", *PROBES,
-                 "--cpu", setting("FLAMBEAU_CPU", "2"), "--memory", setting("FLAMBEAU_MEMORY", "2Gi"),
-                 "--concurrency", setting("FLAMBEAU_CONCURRENCY", "32"),
-                 "--max-instances", setting("FLAMBEAU_MAX_INSTANCES", "4")]
-        if setting("GCP_RUNTIME_ACCOUNT"):
-            flags += ["--service-account", setting("GCP_RUNTIME_ACCOUNT")]
+        flags = ["--image", self.reference(image)]
+        if is_new:  # what a revision of a service that is there needs is decided elsewhere (deploy/terraform)
+            flags += ["--port", "8080", "--no-allow-unauthenticated", "--execution-environment", "gen2", "--cpu-boost",
+                      *PROBES, "--cpu", setting("FLAMBEAU_CPU", "2"), "--memory", setting("FLAMBEAU_MEMORY", "2Gi"),
+                      "--concurrency", setting("FLAMBEAU_CONCURRENCY", "32"),
+                      "--max-instances", setting("FLAMBEAU_MAX_INSTANCES", "4")]
+            if setting("GCP_RUNTIME_ACCOUNT"):
+                flags += ["--service-account", setting("GCP_RUNTIME_ACCOUNT")]
         if tag:
             flags += ["--tag", tag]
         if labels:
@@ -129,7 +130,7 @@ class CloudRun(Platform):
         revisions = {}
         for item in reversed(self.run("revisions", "list", "--service", service) or []):  # newest last
             name = item["metadata"]["name"]
-            revisions[name] = {"revision": name, "image": item["spec"]["containers"][0]["image"].rpartition("/")[2],
+            revisions[name] = {"revision": name, "image": item["spec"]["containers"][0]["image"].rpartition(":")[2],
                                "tag": "", "percent": 0, "url": ""}
         for target in status["status"].get("traffic", []):
             revision = revisions.get(target.get("revisionName"))

@@ -1,6 +1,6 @@
 """Services as processes of this machine: revisions are programs from image folders, nginx divides the requests.
 
-FLAMBEAU_LOCAL_CLOUD   folder that holds everything: images/NAME:VERSION/, services/NAME/
+FLAMBEAU_LOCAL_CLOUD   folder that holds everything: images/NAME-VERSION/, services/NAME/
 FLAMBEAU_IMAGE_TREE    folder with the serving image's files, as `deploy/images/tree` makes it
 FLAMBEAU_START_TIMEOUT seconds that a revision may take until it is ready (default 60)
 """

@@ -4,7 +4,7 @@
 FLAMBEAU_PLATFORM chooses where: cloud-run (default) or local; see deploy/platform/README.md for their settings.
 
 Example:
-  services.py deploy news --image news_classification:7 --tag candidate --no-traffic
+  services.py deploy news --image news_classification-7 --tag candidate --no-traffic
   services.py traffic news candidate=10
   services.py stats news
   services.py traffic news candidate=100
@@ -54,13 +54,13 @@ def parse(arguments):
 
     word("training-image", "make the image to train in", service=False)
     one = word("build", "make an image that serves one model", service=False)
-    one.add_argument("image", help="NAME:VERSION")
+    one.add_argument("image", help="NAME-VERSION")
     one.add_argument("source", help="an archive, or what flambeau fetch knows: models:/NAME/VERSION")
     one.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
     one = word("has-image", "exit code 1 unless the image is there", service=False)
-    one.add_argument("image", help="NAME:VERSION")
+    one.add_argument("image", help="NAME-VERSION")
     one = word("deploy", "start a revision and wait until it is ready")
-    one.add_argument("--image", required=True, help="NAME:VERSION")
+    one.add_argument("--image", required=True, help="NAME-VERSION")
     one.add_argument("--tag", default="", help="gives the revision a URL of its own")
     one.add_argument("--no-traffic", action="store_true", help="none of the service's requests for now")
     one.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help="of the service")

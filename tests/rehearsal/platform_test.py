@@ -44,7 +44,7 @@ elif words[1] == "inspect":
 
 def revision(name, image):
     return {"metadata": {"name": name, "creationTimestamp": "2026-11-27T00:00:00Z"},
-            "spec": {"containers": [{"image": f"europe-docker.pkg.dev/p/r/{image}"}]}}
+            "spec": {"containers": [{"image": f"europe-docker.pkg.dev/p/r/flambeau:{image}"}]}}
 
 
 SERVICE = {"metadata": {"name": "news", "labels": {"a": "b"}},
@@ -52,7 +52,7 @@ SERVICE = {"metadata": {"name": "news", "labels": {"a": "b"}},
                       "traffic": [{"revisionName": "news-1", "percent": 90},
                                   {"revisionName": "news-2", "percent": 10, "tag": "candidate",
                                    "url": "https://candidate---news-x.a.run.app"}]}}
-REVISIONS = [revision("news-2", "m:2"), revision("news-1", "m:1")]  # gcloud's order: newest first
+REVISIONS = [revision("news-2", "m-2"), revision("news-1", "m-1")]  # gcloud's order: newest first
 
 
 class SharesTest(unittest.TestCase):
@@ -109,25 +109,29 @@ class CloudRunTest(unittest.TestCase):
         described = json.loads(self.platform("describe", "news").stdout)
         self.assertEqual(described["url"], "https://news-x.a.run.app")
         self.assertEqual(described["revisions"], [
-            {"revision": "news-1", "image": "m:1", "tag": "", "percent": 90, "url": ""},
-            {"revision": "news-2", "image": "m:2", "tag": "candidate", "percent": 10,
+            {"revision": "news-1", "image": "m-1", "tag": "", "percent": 90, "url": ""},
+            {"revision": "news-2", "image": "m-2", "tag": "candidate", "percent": 10,
              "url": "https://candidate---news-x.a.run.app"}])
 
     def test_a_candidate_gets_no_traffic_but_a_tag_and_probes(self):
         self.answers(("run services describe news", SERVICE), ("run revisions list", REVISIONS),
                      ("run deploy", {"status": {"latestCreatedRevisionName": "news-2"}}))
-        done = self.platform("deploy", "news", "--image", "m:2", "--tag", "candidate", "--no-traffic")
+        done = self.platform("deploy", "news", "--image", "m-2", "--tag", "candidate", "--no-traffic")
         self.assertEqual(json.loads(done.stdout)["tag_url"], "https://candidate---news-x.a.run.app")
         call, = self.calls("gcloud", "run", "deploy", "news")
-        for words in ("--image europe-docker.pkg.dev/p/r/m:2", "--tag candidate", "--no-traffic", "--region europe-west1",
-                      "--project p", "--no-allow-unauthenticated", "httpGet.path=/v2/health/ready"):
+        for words in ("--image europe-docker.pkg.dev/p/r/flambeau:m-2", "--tag candidate", "--no-traffic", "--region europe-west1",
+                      "--project p"):
             self.assertIn(words, call)
+        self.assertNotIn("--cpu", call)  # Terraform's
 
     def test_the_first_revision_takes_its_requests(self):
         self.answers(("run services describe news", None), ("run deploy", None), ("run revisions list", None))
-        done = self.platform("deploy", "news", "--image", "m:1", "--tag", "candidate", "--no-traffic", code=1)
+        done = self.platform("deploy", "news", "--image", "m-1", "--tag", "candidate", "--no-traffic", code=1)
         self.assertIn("it is not there", done.stderr)  # gcloud's own words
-        self.assertNotIn("--no-traffic", self.calls("gcloud", "run", "deploy", "news")[0])
+        call, = self.calls("gcloud", "run", "deploy", "news")
+        self.assertNotIn("--no-traffic", call)
+        for words in ("--no-allow-unauthenticated", "httpGet.path=/v2/health/ready", "--cpu 2"):
+            self.assertIn(words, call)
 
     def test_traffic_names_every_share(self):
         self.platform("traffic", "news", "candidate=25")
@@ -144,7 +148,7 @@ class CloudRunTest(unittest.TestCase):
 
     def test_a_temporary_instance_has_a_name_that_cloud_run_takes(self):
         self.answers(("run services describe", None), ("run deploy", None), ("run revisions list", None))
-        done = self.run_program("deploy/steps/temporary", "News_Classification.v2:12", code=1, GITHUB_RUN_ID="1234567890123")
+        done = self.run_program("deploy/steps/temporary", "News_Classification.v2-12", code=1, GITHUB_RUN_ID="1234567890123")
         name = done.stdout.splitlines()[0].removeprefix("service=")  # known even though it did not start
         self.assertRegex(name, r"^try-[a-z0-9-]{1,45}$")
         self.assertIn("--labels purpose=acceptance", self.calls("gcloud", "run", "deploy", name)[0])
@@ -169,10 +173,10 @@ class CloudRunTest(unittest.TestCase):
         tools = self.folder / "tools"
         tools.write_text(FAKE_TOOLS)
         tools.chmod(0o755)
-        self.platform("build", "m:3", "models:/m/3", "--label", "a=b", FLAMBEAU_BUILD_FLAGS="--cache-from type=gha",
+        self.platform("build", "m-3", "models:/m/3", "--label", "a=b", FLAMBEAU_BUILD_FLAGS="--cache-from type=gha",
                       FLAMBEAU_TOOLS=str(tools), GITHUB_SHA="abc")
         call, = self.calls("docker", "buildx", "build")
-        for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/m:3", "--label a=b",
+        for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/flambeau:m-3", "--label a=b",
                       "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1", "--build-arg REVISION=abc",
                       f"--build-context model={ROOT}/build/image", "--cache-from type=gha", "--push"):
             self.assertIn(words, call)
@@ -208,7 +212,7 @@ class CloudRunTest(unittest.TestCase):
     def test_a_release_tag_is_a_name_and_a_number(self):
         for tag in ("news", "news-", "-7", "news-v7", "news-7;rm", ""):
             self.run_program("deploy/steps/release", tag, code=1)
-        self.assertIn("image=news-eu:7", self.run_program("deploy/steps/release", "news-eu-7").stdout)
+        self.assertIn("image=news-eu-7", self.run_program("deploy/steps/release", "news-eu-7").stdout)
 
 
 class FakeMonitoring(http.server.ThreadingHTTPServer):
