@@ -9,22 +9,12 @@
 #include <string>
 
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/frontend/resolver.h>
-#include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/serialization/import.h>
+
+#include "tests/wire/clock_resolver.h"
 
 namespace serve {
 namespace {
-
-/// Knows `torch`, and `prim`, whose TimePoint() is the clock in nanoseconds.
-struct ClockResolver : torch::jit::Resolver {
-  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction&,
-                                                         const torch::jit::SourceRange&) override {
-    if (name == "torch") return std::make_shared<torch::jit::BuiltinModule>("aten");
-    if (name == "prim") return std::make_shared<torch::jit::BuiltinModule>("prim");
-    return nullptr;
-  }
-};
 
 // What becomes of `y`, the answer of the good model, [rows, classes].
 const std::map<std::string, std::string> kFaults = {

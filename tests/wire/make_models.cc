@@ -12,24 +12,14 @@
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/frontend/resolver.h>
-#include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/serialization/pickle.h>
+
+#include "tests/wire/clock_resolver.h"
 
 namespace serve {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Besides `torch` it knows `prim`, whose TimePoint() is the clock, in nanoseconds.
-struct ClockResolver : torch::jit::Resolver {
-  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction&,
-                                                         const torch::jit::SourceRange&) override {
-    if (name == "torch") return std::make_shared<torch::jit::BuiltinModule>("aten");
-    if (name == "prim") return std::make_shared<torch::jit::BuiltinModule>("prim");
-    return nullptr;
-  }
-};
 
 /// A module whose forward has this body; `x` is the batch.
 torch::jit::Module MakeModule(const std::string& body, const std::string& result = "Tensor",
