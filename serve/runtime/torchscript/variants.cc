@@ -7,17 +7,21 @@
 #include <torch/csrc/jit/codegen/onednn/interface.h>
 #include <torch/csrc/jit/passes/pass_manager.h>
 
+#include "serve/runtime/torchscript/pack_weights.h"
+
 namespace serve {
 namespace {
 
-constexpr std::array<Recipe, 8> kRecipes = {{
+constexpr std::array<Recipe, 10> kRecipes = {{
     {.name = "frozen", .freeze = true},
     {.name = "channels_last", .freeze = true, .channels_last = true},
     {.name = "optimized", .freeze = true, .optimize = true},
+    {.name = "packed", .freeze = true, .pack = true, .channels_last = true},
     {.name = "profiled", .freeze = true, .profile = true},
     {.name = "onednn_graph", .freeze = true, .channels_last = true, .profile = true, .fuse = true},
     {.name = "bf16_autocast", .freeze = true, .channels_last = true, .autocast = true},
     {.name = "bf16_weights", .freeze = true, .channels_last = true, .bfloat16 = true},
+    {.name = "bf16_packed", .freeze = true, .pack = true, .channels_last = true, .bfloat16 = true},
     {.name = "bf16_onednn_graph",
      .freeze = true,
      .channels_last = true,
@@ -68,6 +72,7 @@ torch::jit::Module Prepare(const torch::jit::Module& module, const Recipe& recip
     }
   }
   if (recipe.freeze) prepared = torch::jit::freeze(prepared);
+  if (recipe.pack) PackWeights(prepared.get_method("forward").graph());
   if (recipe.optimize) prepared = torch::jit::optimize_for_inference(prepared);
   return prepared;
 }
