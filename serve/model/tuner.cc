@@ -169,8 +169,15 @@ fs::path Tuner::FileFor(const ModelVersion& version, const std::string& key) con
          fmt::format("{}-{}.json", digest->sha256.substr(0, 32), Sha256OfBytes(key).substr(0, 16));
 }
 
-void Tuner::Tune(ModelVersion& version, const Sample& sample) try {
+void Tuner::Tune(ModelVersion& version, const Sample& sample) {
   const std::lock_guard lock(one_at_a_time_);
+  // A thread of its own: with it end its team of OpenMP, oneDNN's scratch memory and its part of the heap,
+  // which held every variant that was tried. What the losers used can then go back to the system.
+  std::thread([&] { Search(version, sample); }).join();
+  ReturnFreeMemory();
+}
+
+void Tuner::Search(ModelVersion& version, const Sample& sample) try {
   const auto stop = [&] { return stopping_.load(std::memory_order_relaxed) || version.closing(); };
   if (stop()) return;
   const VersionInfo& info = version.info();
@@ -218,7 +225,6 @@ void Tuner::Tune(ModelVersion& version, const Sample& sample) try {
   }
   if (stop()) return;
   version.Use(*found);
-  ReturnFreeMemory();  // what the losers used
   if (found->workers > 1 && version.MinWorkers() == 1) version.Scale(found->workers, found->workers, false);
   report.erase("format");
   ordered_json shown{{"state", stored ? "stored" : "done"}, {"seconds", seconds()}};

@@ -45,6 +45,7 @@ class Tuner {
     TimePoint due;
   };
   void Run();
+  void Search(ModelVersion& version, const Sample& sample);
   [[nodiscard]] std::filesystem::path FileFor(const ModelVersion& version, const std::string& key) const;
 
   const TunerOptions options_;
