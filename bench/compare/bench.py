@@ -182,3 +182,6 @@ class Bench:
     def ratio_to_peer(self, case: str, model: str, peer: str, connections: int, aim: float, ours="Flambeau") -> None:
         if self.results(model, peer, connections):
             self.ratio(case, self.rate(model, ours, connections), self.rate(model, peer, connections), aim)
+        if self.results(model, f"{peer}, as shipped", connections):
+            self.ratio(f"{case}, as it is shipped", self.rate(model, ours, connections),
+                       self.rate(model, f"{peer}, as shipped", connections), aim)
