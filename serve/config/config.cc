@@ -312,8 +312,8 @@ class Reader {
   void TakeProperty(const std::string& path, const Property& property) {
     const std::string source = fmt::format("{}:{}", path, property.line);
     if (FindSetting(property.key) == nullptr && FindUnusedSetting(property.key) == nullptr) {
-      config_.warnings.push_back(fmt::format("{}: the key `{}` is unknown and ignored{}", source,
-                                             property.key, DidYouMean(Nearest(property.key, KnownKeys()))));
+      config_.unknown_keys.push_back(fmt::format("{}: the key `{}` is unknown{}", source, property.key,
+                                                 DidYouMean(Nearest(property.key, KnownKeys()))));
       return;
     }
     const std::optional<std::string> value = Substitute(property, source);
