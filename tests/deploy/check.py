@@ -15,6 +15,8 @@ import argparse
 import importlib.util
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -139,7 +141,22 @@ def kustomize(files):
 def prometheus(files):
     rules = [file for file in files if file.parent.name == "prometheus"]
     tests = [file for file in files if file.parent.name == "tests"]
-    return run(tool("promtool"), "check", "rules", *rules) or run(tool("promtool"), "test", "rules", *tests)
+    return (run(tool("promtool"), "check", "rules", *rules) or run(tool("promtool"), "test", "rules", *tests)
+            or published_runbooks())
+
+
+def published_runbooks(folder=ROOT / "deploy/prometheus"):
+    """What the README says makes addresses of all runbook_urls does, and leaves rules that promtool takes."""
+    commands = re.findall(r"^sed .* alerts\.yml(?= >)", (folder / "README.md").read_text(), re.MULTILINE)
+    if len(commands) != 1:
+        return ["deploy/prometheus/README.md: one `sed … alerts.yml >…` is expected"]
+    published = subprocess.run(shlex.split(commands[0]), cwd=folder, check=True, capture_output=True, text=True).stdout
+    problems = [f"deploy/prometheus/README.md: its command leaves `{line.strip()}`" for line in published.splitlines()
+                if "runbook_url:" in line and not re.search(r": https://[\w./-]+#flambeau\w+$", line)]
+    with tempfile.TemporaryDirectory() as made:
+        rules = pathlib.Path(made, "alerts.yml")
+        rules.write_text(published)
+        return problems or run(tool("promtool"), "check", "rules", rules)
 
 
 def expressions(files):
