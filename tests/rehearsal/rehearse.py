@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import workflow
@@ -119,8 +120,13 @@ class Rehearsal:
 
     def alias(self, name):
         url = f"{self.tracking}/api/2.0/mlflow/registered-models/alias?name={MODEL}&alias={name}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.load(answer)["model_version"]["version"]
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)["model_version"]["version"]
+        except urllib.error.HTTPError as error:
+            if error.code not in (400, 404):
+                raise
+            return None  # there is no such alias
 
     def no_failed_request(self, during):
         self.check(f"no client saw a failure {during}", not self.traffic.faults,
@@ -162,13 +168,29 @@ class Rehearsal:
         self.check("its temporary instance is gone", self.platform("list", "--label", "purpose=acceptance") == [])
         return made
 
+    def bad_first_release(self):
+        """Before anything serves: there is nothing to go back to, and what is not good must not serve either."""
+        self.chapter("A first release that answers wrong", "`deployment` ends red, and there is no service")
+        version = self.register_spoiled("answers")
+        self.workflow("deployment", "Acceptance tests of the candidate", "expected World", tag=f"{MODEL}-{version}")
+        self.check("nothing serves", self.platform("list") == [])
+        self.check("the alias production names none", self.alias("production") is None)
+
     def first_deployment(self, made):
         self.chapter(f"Release {MODEL}-{made['version']}: the first one",
                      "the release starts `deployment`; Cloud Run shows the service and its revision")
         self.workflow("deployment", tag=f"{MODEL}-{made['version']}")
         self.check("production serves it", self.serving() == {made["image"]: 100}, str(self.serving()))
         self.check("the alias production names it", self.alias("production") == made["version"])
-        self.traffic = Traffic(self.platform("describe", SERVICE)["url"], MODEL)
+        url = self.platform("describe", SERVICE)["url"]
+        with urllib.request.urlopen(f"{url}/v2/models/{MODEL}", timeout=30) as answer:
+            versions = json.load(answer)["versions"]
+        self.check("it calls itself what the registry calls it", versions == [made["version"]], f"version {versions}")
+        self.traffic = Traffic(url, MODEL)
+
+    def keep_good(self, made):
+        """What bad versions are made from."""
+        shutil.copy(self.work / f"cloud/images/{made['image']}/models/{MODEL}.mar", self.work / "good.mar")
 
     def better_version(self, before, made):
         self.check("it is better", float(made["accuracy"]) > float(before["accuracy"]),
@@ -183,8 +205,21 @@ class Rehearsal:
     def bad_version(self, fault, good, what, fails_at, says):
         """A version that somebody registered by hand and released; `good` is what production serves."""
         self.chapter(f"A bad version: {what}", "`deployment` ends red, the service stays as it was")
+        version = self.register_spoiled(fault)
+        self.workflow("deployment", fails_at, says, tag=f"{MODEL}-{version}")
+        self.check("production serves what it did", self.serving() == {good["image"]: 100}, str(self.serving()))
+        self.check("the alias production is where it was", self.alias("production") == good["version"])
+        if fails_at != "Watch the canary":  # a wrong answer is no failed request, but no client got one either
+            figures = self.platform("stats", SERVICE, "--seconds", "3600")
+            newest = self.platform("describe", SERVICE)["revisions"][-1]
+            self.check("it got no request of a client",
+                       newest["image"] == good["image"] or newest["revision"] not in figures)
+        self.no_failed_request("meanwhile")
+
+    def register_spoiled(self, fault):
+        """Version of the good model with a fault, registered by hand, its image made."""
         begin = time.monotonic()
-        folder = self.work / fault
+        folder = self.work / f"spoiled-{time.monotonic_ns()}"
         flambeau = self.programs / "flambeau"
         self.quiet(flambeau, "archive", "extract", self.work / "good.mar", "--to", folder / "files")
         self.quiet(self.programs / "spoil_model", folder / "files/model.pt", folder / "model.pt", fault)
@@ -196,15 +231,7 @@ class Rehearsal:
         version = version.split()[-1]
         self.quiet(ROOT / "deploy/steps/image", MODEL, version)
         self.line(time.monotonic() - begin, f"registered by hand as version {version}, its image made")
-        self.workflow("deployment", fails_at, says, tag=f"{MODEL}-{version}")
-        self.check("production serves what it did", self.serving() == {good["image"]: 100}, str(self.serving()))
-        self.check("the alias production is where it was", self.alias("production") == good["version"])
-        if fails_at != "Watch the canary":  # a wrong answer is no failed request, but no client got one either
-            figures = self.platform("stats", SERVICE, "--seconds", "3600")
-            newest = self.platform("describe", SERVICE)["revisions"][-1]
-            self.check("it got no request of a client",
-                       newest["image"] == good["image"] or newest["revision"] not in figures)
-        self.no_failed_request("meanwhile")
+        return version
 
     @staticmethod
     def quiet(*words):
@@ -278,9 +305,11 @@ class Rehearsal:
         self.set_up()
         # A thousand words are too few to know much, but enough to be served.
         first = self.train("A merge: a first version", "--max-terms 1000 --epochs 2")
+        self.keep_good(first)
+        self.bad_first_release()
         self.first_deployment(first)
         second = self.train("A merge: a better version", "")
-        shutil.copy(self.work / f"cloud/images/{second['image']}/models/{MODEL}.mar", self.work / "good.mar")
+        self.keep_good(second)
         self.better_version(first, second)
         self.bad_version("shape", second, "a class is missing from its answers", "Start the candidate, without traffic",
                          "the model answered 3 classes, but index_to_name.json names 4 labels")
