@@ -100,7 +100,8 @@ def check_commands(root):
 
     def help_of(words):
         if words not in helps:
-            run = subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            run = subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True)
             helps[words] = run.stdout if run.returncode == 0 else ""
         return helps[words]
 
@@ -130,7 +131,8 @@ def check_selftest(_):
         (root / "deploy/prometheus/alerts.yml").write_text("groups:\n- rules:\n  - alert: FlambeauDown\n"
                                                               "    runbook_url: docs/operating.md#flambeaugone\n"
                                                               "  - alert: FlambeauLost\n")
-        (root / "README.md").write_text("[a](docs/operating.md#two-words) [b](docs/none.md) [c](docs/operating.md#three)\n"
+        (root / "README.md").write_text("[a](docs/operating.md#two-words) [b](docs/none.md) "
+                                        "[c](docs/operating.md#three)\n"
                                         "```\n[d](nothing.md)\n```\n`[e](nothing.md)` [f](https://example.com/x.md)\n")
         (root / RUNBOOK).write_text("# Two, words\n\n## FlambeauDown\n\n## FlambeauGone\n")
         links, alerts = list(check_links(root)), list(check_alerts(root))
@@ -140,8 +142,10 @@ def check_selftest(_):
         if [line.split("`")[1] for line in alerts[:2]] != ["FlambeauLost", "FlambeauGone"] or len(alerts) != 3 or (
                 "runbook_url of FlambeauDown" not in alerts[2]):
             yield f"alerts: {alerts}"
-    found = list(commands_of("`flambeau models list --json`\n```\n$ A=b flambeau doctor --config x | y --z\ncurl x\n```\n"))
-    if [(words, options) for _, words, options in found] != [(["doctor", "x"], ["--config"]), (["models", "list"], ["--json"])]:
+    found = list(commands_of("`flambeau models list --json`\n"
+                             "```\n$ A=b flambeau doctor --config x | y --z\ncurl x\n```\n"))
+    wanted = [(["doctor", "x"], ["--config"]), (["models", "list"], ["--json"])]
+    if [(words, options) for _, words, options in found] != wanted:
         yield f"commands: {found}"
 
 

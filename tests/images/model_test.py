@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""What deploy/images/model adds to an image, and says about it. Usage: model_test.py MODEL_SCRIPT FLAMBEAU MODELS FOLDER"""
+"""What deploy/images/model adds to an image, and says about it.
+
+Usage: model_test.py MODEL_SCRIPT FLAMBEAU MODELS FOLDER
+"""
 
 import hashlib
 import json
@@ -17,8 +20,8 @@ LINEAGE = {"program": "trainer", "version": "2", "libtorch": "2.13.0", "created"
 
 def create(name, lineage=None, form="default"):
     """A packed model of this name; its path."""
-    words = [PROGRAM, "archive", "create", "--model-name", name, "--version", "3.1", "--force", "--export-path", WORK / "store",
-             "--serialized-file", pathlib.Path(MODELS, "mlp.pt")]
+    words = [PROGRAM, "archive", "create", "--model-name", name, "--version", "3.1", "--force",
+             "--export-path", WORK / "store", "--serialized-file", pathlib.Path(MODELS, "mlp.pt")]
     (WORK / "store").mkdir(parents=True, exist_ok=True)
     words += ["--archive-format", form]
     if lineage:
@@ -34,8 +37,10 @@ def manifest(archive):
 
 
 def add(source, *options):
-    ran = subprocess.run([SCRIPT, WORK / "made", source, "--program", PROGRAM, *options], capture_output=True, text=True)
-    return ran, dict(line.split("=", 1) for line in (WORK / "made/labels").read_text().splitlines()) if ran.returncode == 0 else {}
+    ran = subprocess.run([SCRIPT, WORK / "made", source, "--program", PROGRAM, *options], capture_output=True,
+                         text=True)
+    lines = (WORK / "made/labels").read_text().splitlines() if ran.returncode == 0 else []
+    return ran, dict(line.split("=", 1) for line in lines)
 
 
 class ModelTest(unittest.TestCase):
@@ -89,7 +94,8 @@ class ModelTest(unittest.TestCase):
         self.assertFalse((WORK / "made/models/broken.mar").exists())
 
     def test_wrong_words_are_refused(self):
-        for options, text in ((["--label", "nothing"], "KEY=VALUE"), (["--no-such"], "unknown option"), (["--version"], "needs a value")):
+        for options, text in ((["--label", "nothing"], "KEY=VALUE"), (["--no-such"], "unknown option"),
+                              (["--version"], "needs a value")):
             ran, _ = add(WORK / "none.mar", *options)
             self.assertNotEqual(ran.returncode, 0)
             self.assertIn(text, ran.stderr)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""deploy/platform and the steps on Cloud Run, against programs that stand for gcloud and docker, and a made-up Monitoring."""
+"""deploy/platform and the steps on Cloud Run, against programs that stand for gcloud and docker, and a made-up
+Monitoring."""
 
 import http.server
 import json
@@ -103,7 +104,8 @@ class CloudRunTest(unittest.TestCase):
         (self.folder / "answers.json").write_text(json.dumps(rows(*answers)))
 
     def run_program(self, program, *words, code=0, **variables):
-        done = subprocess.run([ROOT / program, *words], env={**self.environment, **variables}, capture_output=True, text=True)
+        done = subprocess.run([ROOT / program, *words], env={**self.environment, **variables}, capture_output=True,
+                              text=True)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done
 
@@ -129,8 +131,8 @@ class CloudRunTest(unittest.TestCase):
         done = self.platform("deploy", "news", "--image", "m-2", "--tag", "candidate", "--no-traffic")
         self.assertEqual(json.loads(done.stdout)["tag_url"], "https://candidate---news-x.a.run.app")
         call, = self.calls("gcloud", "run", "deploy", "news")
-        for words in ("--image europe-docker.pkg.dev/p/r/flambeau:m-2", "--tag candidate", "--no-traffic", "--region europe-west1",
-                      "--project p"):
+        for words in ("--image europe-docker.pkg.dev/p/r/flambeau:m-2", "--tag candidate",
+                      "--no-traffic", "--region europe-west1", "--project p"):
             self.assertIn(words, call)
         self.assertNotIn("--cpu", call)  # Terraform's
 
@@ -145,7 +147,8 @@ class CloudRunTest(unittest.TestCase):
 
     def test_traffic_names_every_share(self):
         self.platform("traffic", "news", "candidate=25")
-        self.assertIn("--to-revisions news-2=25,news-1=75", self.calls("gcloud", "run", "services", "update-traffic")[0])
+        self.assertIn("--to-revisions news-2=25,news-1=75",
+                      self.calls("gcloud", "run", "services", "update-traffic")[0])
 
     def test_roll_back_and_promotion(self):
         self.run_program("deploy/steps/rollback", "news")
@@ -158,7 +161,8 @@ class CloudRunTest(unittest.TestCase):
 
     def test_a_first_release_that_is_not_good_leaves_no_service(self):
         alone = {"metadata": {"name": "news"}, "status": {"url": "https://news-x.a.run.app", "traffic": [
-            {"revisionName": "news-1", "percent": 100, "tag": "candidate", "url": "https://candidate---news-x.a.run.app"}]}}
+            {"revisionName": "news-1", "percent": 100, "tag": "candidate",
+             "url": "https://candidate---news-x.a.run.app"}]}}
         self.answers(("run services describe news", alone), ("run revisions list", REVISIONS[1:]))
         self.run_program("deploy/steps/rollback", "news", "news-1")  # an operator wants it all the same
         self.assertEqual(self.calls("gcloud", "run", "services", "delete"), [])
@@ -169,7 +173,8 @@ class CloudRunTest(unittest.TestCase):
         for shares in ((0, 100), (100, 0)):
             traffic = [{"revisionName": "news-1", "percent": shares[0]},
                        {"revisionName": "news-2", "percent": shares[1], "tag": "candidate", "url": "https://c"}]
-            self.answers(("run services describe news", {**SERVICE, "status": {**SERVICE["status"], "traffic": traffic}}),
+            self.answers(("run services describe news",
+                          {**SERVICE, "status": {**SERVICE["status"], "traffic": traffic}}),
                          ("run revisions list", REVISIONS))
             self.run_program("deploy/steps/rollback", "news")
         self.assertEqual(self.calls("gcloud", "run", "services", "delete"), [])
@@ -179,13 +184,15 @@ class CloudRunTest(unittest.TestCase):
         self.answers(("run services describe news", None), ("run deploy", {"then": there}))
         self.assertIn("did not get ready", self.platform("deploy", "news", "--image", "m-1", code=1).stderr)
         self.assertEqual(len(self.calls("gcloud", "run", "services", "delete", "news")), 1)
-        self.answers(("run services describe news", SERVICE), ("run deploy", {"then": there}), ("run revisions list", REVISIONS))
+        self.answers(("run services describe news", SERVICE), ("run deploy", {"then": there}),
+                     ("run revisions list", REVISIONS))
         self.platform("deploy", "news", "--image", "m-1", code=1)  # of a service that is there
         self.assertEqual(len(self.calls("gcloud", "run", "services", "delete", "news")), 1)
 
     def test_a_temporary_instance_has_a_name_that_cloud_run_takes(self):
         self.answers(("run services describe", None), ("run deploy", None), ("run revisions list", None))
-        done = self.run_program("deploy/steps/temporary", "News_Classification.v2-12", code=1, GITHUB_RUN_ID="1234567890123")
+        done = self.run_program("deploy/steps/temporary", "News_Classification.v2-12", code=1,
+                                GITHUB_RUN_ID="1234567890123")
         name = done.stdout.splitlines()[0].removeprefix("service=")  # known even though it did not start
         self.assertRegex(name, r"^try-[a-z0-9-]{1,45}$")
         self.assertIn("--labels purpose=acceptance", self.calls("gcloud", "run", "deploy", name)[0])
@@ -214,7 +221,8 @@ class CloudRunTest(unittest.TestCase):
                       FLAMBEAU_TOOLS=str(tools), GITHUB_SHA="abc")
         call, = self.calls("docker", "buildx", "build")
         for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/flambeau:m-3", "--label a=b",
-                      "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1", "--build-arg REVISION=abc",
+                      "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1",
+                      "--build-arg REVISION=abc",
                       f"--build-context model={ROOT}/build/image", "--cache-from type=gha", "--push"):
             self.assertIn(words, call)
         with zipfile.ZipFile(ROOT / "build/image/models/m.mar") as archive:  # 1.0 in the registry

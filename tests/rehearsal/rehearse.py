@@ -77,7 +77,8 @@ class Rehearsal:
     # --- what is done ---
 
     def platform(self, *words):
-        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", *words], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", *words], capture_output=True,
+                              text=True)
         if done.returncode:
             raise RuntimeError(done.stderr.strip())
         return json.loads(done.stdout) if done.stdout.strip() else None
@@ -147,8 +148,9 @@ class Rehearsal:
         folder.mkdir()
         log = open(folder / "log", "ab")
         self.mlflow = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.tracking.rpartition(":")[2],
-             "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+             "--port", self.tracking.rpartition(":")[2], "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
              "--artifacts-destination", str(folder / "artifacts")],
             cwd=folder, stdout=log, stderr=log, start_new_session=True)
         while True:
@@ -158,7 +160,8 @@ class Rehearsal:
                 break
             except OSError:
                 if self.mlflow.poll() is not None or time.monotonic() - begin > MLFLOW_START_SECONDS:
-                    raise RuntimeError(f"the MLflow server does not start:\n{(folder / 'log').read_text()[-2000:]}") from None
+                    text = (folder / "log").read_text()[-2000:]
+                    raise RuntimeError(f"the MLflow server does not start:\n{text}") from None
                 time.sleep(0.2)
         self.line(time.monotonic() - begin, f"MLflow {version} at {self.tracking}")
 
@@ -223,11 +226,12 @@ class Rehearsal:
         flambeau = self.programs / "flambeau"
         self.quiet(flambeau, "archive", "extract", self.work / "good.mar", "--to", folder / "files")
         self.quiet(self.programs / "spoil_model", folder / "files/model.pt", folder / "model.pt", fault)
-        self.quiet(flambeau, "archive", "create", "--model-name", MODEL, "--version", "1.0", "--handler", "text_classifier",
-                   "--serialized-file", folder / "model.pt", "--extra-files",
+        self.quiet(flambeau, "archive", "create", "--model-name", MODEL, "--version", "1.0",
+                   "--handler", "text_classifier", "--serialized-file", folder / "model.pt", "--extra-files",
                    f"{folder}/files/index_to_name.json,{folder}/files/vocabulary.tsv",
                    "--example", folder / "files/example_input.json", "--export-path", folder)
-        version = self.quiet(sys.executable, ROOT / "tests/rehearsal/register_archive.py", folder / f"{MODEL}.mar", MODEL)
+        version = self.quiet(sys.executable, ROOT / "tests/rehearsal/register_archive.py", folder / f"{MODEL}.mar",
+                             MODEL)
         version = version.split()[-1]
         self.quiet(ROOT / "deploy/steps/image", MODEL, version)
         self.line(time.monotonic() - begin, f"registered by hand as version {version}, its image made")
@@ -241,7 +245,8 @@ class Rehearsal:
         return done.stdout
 
     def operators(self, first, second):
-        self.chapter("An operator goes back a version, and forward again", "`gh workflow run rollback.yml -f revision=…`")
+        self.chapter("An operator goes back a version, and forward again",
+                     "`gh workflow run rollback.yml -f revision=…`")
         revisions = {r["image"]: r["revision"] for r in self.platform("describe", SERVICE)["revisions"]}
         for made in (first, second):
             self.workflow("rollback", revision=revisions[made["image"]])
@@ -265,7 +270,8 @@ class Rehearsal:
         shutil.copytree(service, kept, ignore=shutil.ignore_patterns("nginx*", "*.log"))
         self.platform("delete", SERVICE)
         codes = {file.name: file.read_text().strip() for file in kept.glob("*.exit")}
-        self.check("every instance that was scaled to zero ended with 0", codes and set(codes.values()) == {"0"}, str(codes))
+        self.check("every instance that was scaled to zero ended with 0", codes and set(codes.values()) == {"0"},
+                   str(codes))
         self.end_mlflow()
         left = self.processes()
         self.check("no process is left", not left, "; ".join(left))
@@ -273,7 +279,8 @@ class Rehearsal:
         shutil.rmtree(self.work)
 
     def platform_log(self, revision):
-        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", "logs", SERVICE, revision, "--lines", "2"],
+        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", "logs", SERVICE, revision,
+                               "--lines", "2"],
                               capture_output=True, text=True)
         return done.stdout
 
@@ -333,8 +340,10 @@ class Rehearsal:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin", help="default: %(default)s")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/rehearsal", help="made anew, removed at the end")
+    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin",
+                        help="default: %(default)s")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/rehearsal",
+                        help="made anew, removed at the end")
     rehearsal = Rehearsal(parser.parse_args())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("rehearsal: stopped"))
     try:
@@ -344,7 +353,8 @@ def main():
         print(f"rehearsal: what there is to look at lies in {rehearsal.work}")
     finally:
         rehearsal.clean_up()
-    print(f"\nrehearsal: {rehearsal.passed} passed, {rehearsal.failed} failed ({time.monotonic() - rehearsal.begin:.0f} s)")
+    seconds = time.monotonic() - rehearsal.begin
+    print(f"\nrehearsal: {rehearsal.passed} passed, {rehearsal.failed} failed ({seconds:.0f} s)")
     sys.exit(bool(rehearsal.failed))
 
 
