@@ -205,6 +205,8 @@ class Reader {
         {"trace_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
         {"trace_headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
         {"trace_headers", "OTEL_EXPORTER_OTLP_HEADERS"},
+        {"trace_compression", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"},
+        {"trace_compression", "OTEL_EXPORTER_OTLP_COMPRESSION"},
         {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"},
         {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TIMEOUT"},
         {"trace_sampler", "OTEL_TRACES_SAMPLER"},

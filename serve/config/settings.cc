@@ -430,6 +430,10 @@ std::vector<Setting> MakeSettings() {
                         "Header fields of these calls, a collector's key. $OTEL_EXPORTER_OTLP_HEADERS."},
                        &TraceExport::headers));
   rows.back().is_secret = true;
+  rows.push_back(Choice({"trace_compression", kTraces, "none",
+                         "Whether the bodies of these calls are packed. $OTEL_EXPORTER_OTLP_COMPRESSION."},
+                        {"none", "gzip"},
+                        [](AppOptions& o, std::size_t choice) { o.trace_export.gzip = choice == 1; }));
   rows.push_back(Number({"trace_timeout_ms", kTraces, "10000", "Of one call. $OTEL_EXPORTER_OTLP_TIMEOUT."},
                         "MS", 1, 3'600'000,
                         [](AppOptions& o, std::int64_t n) { o.trace_export.timeout = milliseconds(n); }));
