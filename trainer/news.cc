@@ -71,7 +71,9 @@ class NewsRun {
       : options_(options), streams_(streams), train_(options.train) {}
 
   int Run() {
-    for (const auto step : {&NewsRun::CheckOutput, &NewsRun::Read, &NewsRun::TrainAndPack}) {
+    if (Status status = CheckOutput(options_.out, options_.name, options_.force); !status.ok())
+      return Fail(status.message, failure_);
+    for (const auto step : {&NewsRun::Read, &NewsRun::TrainAndPack}) {
       if (Status status = (this->*step)(); !status.ok()) return Fail(status.message, failure_);
     }
     const bool registered = options_.management.empty() || Register();
@@ -94,18 +96,6 @@ class NewsRun {
     if (options_.quiet) return;
     (options_.json ? streams_.err : streams_.out)
         << fmt::format(format, std::forward<Args>(args)...) << std::flush;
-  }
-
-  /// Before the work, not after it.
-  Status CheckOutput() {
-    std::error_code error;
-    const std::filesystem::path archive = options_.out / (options_.name + ".mar");
-    if (!options_.force && std::filesystem::exists(std::filesystem::symlink_status(archive, error))) {
-      return {Code::kConflict,
-              fmt::format("{} exists already; replace it with --force, or choose another --name or --out",
-                          archive.string())};
-    }
-    return {};
   }
 
   Result<Source> ReadFile(const std::filesystem::path& path, std::size_t least) {

@@ -1,12 +1,15 @@
 #include "trainer/recipe.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <numeric>
 #include <ostream>
 #include <system_error>
+#include <unistd.h>
 
 namespace serve::trainer {
 
@@ -48,13 +51,23 @@ Json ScoresJson(const Scores& scores, const std::vector<std::string>& labels) {
           {"confusion", scores.confusion}};
 }
 
-Status RecipeOutput::CheckFree() const {
+Status CheckOutput(const std::filesystem::path& out, const std::string& name, bool replace) {
   std::error_code error;
-  const std::filesystem::path archive = options_.out / (options_.name + ".mar");
-  if (options_.force || !std::filesystem::exists(std::filesystem::symlink_status(archive, error))) return {};
-  return {Code::kConflict,
-          fmt::format("{} exists already; replace it with --force, or choose another --name or --out",
-                      archive.string())};
+  const std::filesystem::path archive = out / (name + ".mar");
+  if (!replace && std::filesystem::exists(std::filesystem::symlink_status(archive, error))) {
+    return {Code::kConflict,
+            fmt::format("{} exists already; replace it with --force, or choose another --name or --out",
+                        archive.string())};
+  }
+  // The folder itself, or the one in which the first of the missing folders is made.
+  std::filesystem::path there = std::filesystem::absolute(out, error);
+  while (access(there.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) &&
+         there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (access((there / ".").c_str(), W_OK | X_OK) == 0) return {};
+  return Internal(fmt::format("cannot write to the folder {}: {}; choose another one with --out",
+                              there.string(), std::strerror(errno)));
 }
 
 int RecipeOutput::Fail(const Status& status) const {

@@ -39,13 +39,16 @@ struct Scores {
 std::string ScoresText(const Scores& scores, const std::vector<std::string>& labels);
 nlohmann::ordered_json ScoresJson(const Scores& scores, const std::vector<std::string>& labels);
 
+/// Before the work, not after it: there is no archive `name` in the folder `out` (or it may be replaced), and
+/// the folder can be written, or made. Nothing is made here. Errors: kConflict, kInternal.
+Status CheckOutput(const std::filesystem::path& out, const std::string& name, bool replace);
+
 /// The talking and the last steps that recipes share.
 class RecipeOutput {
  public:
   RecipeOutput(const OutputOptions& options, const Streams& streams) : options_(options), streams_(streams) {}
 
-  /// Before the work, not after it. Errors: kConflict: there is such an archive already.
-  [[nodiscard]] Status CheckFree() const;
+  [[nodiscard]] Status CheckFree() const { return CheckOutput(options_.out, options_.name, options_.force); }
   /// kFailed, or kDiverged for kPredictionFailed.
   [[nodiscard]] int Fail(const Status& status) const;
 

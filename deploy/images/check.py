@@ -22,8 +22,8 @@ from container import Container, loopback_up
 HERE = pathlib.Path(__file__).resolve().parent
 ACCEPTANCE = HERE.parents[1] / "tests" / "acceptance" / "acceptance.py"
 MODEL, TEXT, PORT = "news_classification", "Shares fell after the company reported lower profit", 9191
-TOOLS = ("cc", "c++", "gcc*", "g++*", "clang*", "ld", "ld.bfd", "ld.gold", "ld.lld", "mold", "as", "make", "cmake", "ninja",
-         "python*", "pip*")
+TOOLS = ("cc", "c++", "gcc*", "g++*", "clang*", "ld", "ld.bfd", "ld.gold", "ld.lld", "mold", "as", "make", "cmake",
+         "ninja", "python*", "pip*")
 
 
 def predict(timeout=5):
@@ -97,7 +97,8 @@ class Checks:
         uids = status["Uid"].split()
         self.report("0" not in uids, "runs without root", f"uid {uids[0]}")
         self.report(status["NSpid"].split()[-1] == "1", "is process 1 of its container")
-        self.report(int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1", "has no rights, and can get none")
+        self.report(int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1",
+                    "has no rights, and can get none")
         written = self.container.run(["sh", "-c", "for f in / /etc /usr /models /usr/local/bin /var/tmp /tmp; do "
                                       "if (: >$f/probe) 2>/dev/null; then echo $f; fi; done"])
         self.report(written.stdout.split() == ["/tmp"], "can write to /tmp only", " ".join(written.stdout.split()))
@@ -107,7 +108,8 @@ class Checks:
         found = [path for tool in TOOLS for folder in ("bin", "usr/bin", "usr/local/bin", "usr/sbin", "usr/lib/gcc/*/*")
                  for path in root.glob(f"{folder}/{tool}")] + list(root.glob("usr/lib/python*"))
         self.report(not found, "no compiler, no Python", " ".join(map(str, found)))
-        privileged = [str(path) for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/local") for path in (root / folder).rglob("*")
+        privileged = [str(path) for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/local")
+                      for path in (root / folder).rglob("*")
                       if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o6000]
         self.report(not privileged, "no program that changes the user", " ".join(privileged))
         config = self.container.config
@@ -122,12 +124,14 @@ class Checks:
         test = self.container.config["Healthcheck"]["Test"][1:]
         for port, wanted in ((PORT, 0), (PORT + 1, 1)):
             asked = self.container.run(test, environment={"PORT": str(port)})
-            self.report(asked.returncode == wanted, f"health check: {'healthy' if wanted == 0 else 'nobody on another port'}",
+            self.report(asked.returncode == wanted,
+                        f"health check: {'healthy' if wanted == 0 else 'nobody on another port'}",
                         f"exit code {asked.returncode}")
 
     def check_acceptance(self):
         ran = subprocess.run([sys.executable, "-B", ACCEPTANCE, f"http://127.0.0.1:{PORT}", MODEL, "--metrics",
-                              "http://127.0.0.1:8082", "--management", "http://127.0.0.1:8081"], capture_output=True, text=True)
+                              "http://127.0.0.1:8082", "--management", "http://127.0.0.1:8081"],
+                             capture_output=True, text=True)
         lines = ran.stdout.splitlines() or [ran.stderr]
         for line in lines[:-1]:
             if not line.startswith("ok"):
@@ -144,12 +148,13 @@ class Checks:
                 strange.append(line)
         self.report(not strange and bool(lines), "every line of output is a JSON object",
                     strange[0] if strange else f"{len(lines)} lines")
-        loud = [line for line in lines if json.loads(line).get("severity") in ("WARNING", "ERROR")] if not strange else []
+        loud = [line for line in lines if not strange and json.loads(line).get("severity") in ("WARNING", "ERROR")]
         self.report(not loud, "starts and ends without a warning", " ".join(loud))
 
     def run(self):
         seconds = self.start()
-        self.report(seconds is not None, "time to the first prediction", f"{seconds * 1000:.0f} ms" if seconds else "none in 60 s")
+        self.report(seconds is not None, "time to the first prediction",
+                    f"{seconds * 1000:.0f} ms" if seconds else "none in 60 s")
         if seconds is None:
             print(self.err.read_text()[-4000:])
             self.server.kill()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs a program in the root file system of an image as a platform does: the image's user and environment, no rights to gain,
-the file system read-only but for /tmp, PID 1 of its own. Call it in new namespaces, as root:
+"""Runs a program in the root file system of an image as a platform does: the image's user and environment, no rights to
+gain, the file system read-only but for /tmp, PID 1 of its own. Call it in new namespaces, as root:
 
   unshare --net --mount container.py ROOT IMAGE_JSON [--bind FROM=TO] [--command TEXT]
 
@@ -68,8 +68,8 @@ class Container:
         rights = ["setpriv", f"--reuid={uid}", f"--regid={gid or uid}", "--clear-groups", "--no-new-privs",
                   "--inh-caps=-all", "--bounding-set=-all", "--"]
         folder = self.config.get("WorkingDir") or "/"
-        return ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc", "chroot", str(self.root),
-                *rights, "env", "-i", "-C", folder, *variables, *arguments]
+        return ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={self.root}/proc", "chroot",
+                str(self.root), *rights, "env", "-i", "-C", folder, *variables, *arguments]
 
     def run(self, arguments, **options):
         return subprocess.run(self.command(arguments, **options), capture_output=True, text=True)

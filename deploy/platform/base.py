@@ -20,7 +20,7 @@ class Platform(abc.ABC):
 
     @abc.abstractmethod
     def training_image(self) -> dict:
-        """Makes the image to train in. {"tools": words to run a program of it with, "" for programs of this machine}."""
+        """Makes the image to train in. {"tools": words to run a program of it with, "" for those of this machine}."""
 
     @abc.abstractmethod
     def build(self, image: str, source: str, labels: dict) -> dict:

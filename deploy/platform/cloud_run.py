@@ -108,7 +108,10 @@ class CloudRun(Platform):
         try:
             made = self.run("deploy", service, *flags)["status"]["latestCreatedRevisionName"]
         except PlatformError as error:
-            raise PlatformError(f"{error}\n{self.why(service, before)}".rstrip()) from None
+            why = self.why(service, before)
+            if is_new:  # it would stay as a service that was never ready
+                self.delete(service)
+            raise PlatformError(f"{error}\n{why}".rstrip()) from None
         described = self.describe(service)
         tagged = [r["url"] for r in described["revisions"] if r["revision"] == made and r["url"]]
         return {"revision": made, "url": described["url"], "tag_url": tagged[0] if tagged else described["url"]}

@@ -94,7 +94,8 @@ def run(platform: Platform, options):
             raise PlatformError(f"there is no image {options.image}")
         return None
     if word == "deploy":
-        return platform.deploy(options.service, options.image, options.tag, not options.no_traffic, pairs(options.label))
+        return platform.deploy(options.service, options.image, options.tag, not options.no_traffic,
+                               pairs(options.label))
     if word == "traffic":
         return platform.traffic(options.service, pairs(options.share, int))
     if word == "describe":

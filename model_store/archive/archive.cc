@@ -27,6 +27,10 @@ std::string LowerName(const fs::path& path) {
   return name;
 }
 
+bool IsTar(const std::string& lower_name) {
+  return lower_name.ends_with(".tar.gz") || lower_name.ends_with(".tgz");
+}
+
 bool IsModuleFile(const fs::path& path) {
   const std::string name = LowerName(path);
   return name.ends_with(".pt") || name.ends_with(".pt2");
@@ -130,6 +134,11 @@ std::vector<fs::path> EntriesOf(const fs::path& folder) {
   return entries;
 }
 
+bool HasArchiveName(const fs::path& path) {
+  const std::string name = LowerName(path);
+  return name.ends_with(".mar") || IsTar(name) || IsModuleFile(path);
+}
+
 Result<UnpackedArchive> OpenArchive(const fs::path& path, const fs::path& into, const UnpackLimits& limits) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -152,8 +161,8 @@ Result<UnpackedArchive> OpenArchive(const fs::path& path, const fs::path& into, 
     return opened;
   }
   const std::string name = LowerName(path);
-  const bool tar = name.ends_with(".tar.gz") || name.ends_with(".tgz");
-  if (!tar && !name.ends_with(".mar")) {
+  const bool tar = IsTar(name);
+  if (!HasArchiveName(path)) {
     return InvalidArgument(
         fmt::format("{}: a model is a .mar, .tar.gz, .tgz, .pt or .pt2 file, or a folder", path.string()));
   }

@@ -41,6 +41,9 @@ struct UnpackedArchive {
   bool temporary = false;  // unpacked by OpenArchive; false: the user's own files, used in place
 };
 
+/// Whether the file's name ends as OpenArchive asks for: .mar, .tar.gz, .tgz, .pt or .pt2.
+bool HasArchiveName(const std::filesystem::path& path);
+
 /// Opens a model archive: `.mar` (zip), `.tar.gz` / `.tgz` (everything under one top folder), a plain folder
 /// of the same content (used in place; a single nested folder is descended into), or a bare `.pt` / `.pt2`
 /// file.

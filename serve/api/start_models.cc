@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 
+#include "model_store/archive/archive.h"
 #include "model_store/archive/manifest.h"
 #include "serve/base/log.h"
 
@@ -30,10 +30,7 @@ bool IsArchive(const fs::directory_entry& entry) {
   if (name.starts_with('.') || name.find(".partial.") != std::string::npos) return false;
   std::error_code error;
   if (entry.is_directory(error)) return fs::exists(entry.path() / kManifestPath, error);
-  for (const std::string_view ending : {".mar", ".tar.gz", ".tgz", ".pt"}) {
-    if (name.ends_with(ending)) return true;
-  }
-  return false;
+  return HasArchiveName(entry.path());
 }
 
 std::vector<StartItem> Everything(const std::string& store) {

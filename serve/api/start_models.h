@@ -13,9 +13,10 @@ struct StartItem {
   bool operator==(const StartItem&) const = default;
 };
 
-/// Reads `load_models`: `all` (what the folder `store` holds: .mar, .tar.gz, .tgz, .pt, and folders with a
-/// manifest, sorted), `none` or nothing, or items with commas between them. Blanks around items are ignored.
-/// A URL may hold `=` in its query; the name ends at the first `=` that stands before any `/` or `?`.
+/// Reads `load_models`: `all` (what the folder `store` holds: files that may be archives, HasArchiveName, and
+/// folders with a manifest, sorted), `none` or nothing, or items with commas between them. Blanks around
+/// items are ignored. A URL may hold `=` in its query; the name ends at the first `=` that stands before any
+/// `/` or `?`.
 std::vector<StartItem> ParseLoadModels(const std::string& text, const std::string& store);
 
 }  // namespace serve

@@ -67,7 +67,7 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   }
   if (config.action == Action::kCheckConfig) {
     std::fputs(CheckReport(config).c_str(), stdout);
-    return config.errors.empty() ? 0 : config.usage_error ? 2 : 1;
+    return CheckExitCode(config);
   }
   if (!config.errors.empty()) {
     for (const std::string& error : config.errors) fmt::print(stderr, "error: {}\n", error);
@@ -82,6 +82,7 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   LogInfo("Flambeau {}", FLAMBEAU_VERSION);
   for (const std::string& note : config.notes) LogInfo("{}", note);
   for (const std::string& warning : config.warnings) LogWarning("{}", warning);
+  for (const std::string& unknown : config.unknown_keys) LogWarning("{}; it is ignored", unknown);
 
   std::optional<Server> server(std::in_place, config.options, runtimes());
   if (const Status started = server->Start(); !started.ok()) {

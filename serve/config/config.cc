@@ -205,6 +205,8 @@ class Reader {
         {"trace_endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
         {"trace_headers", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
         {"trace_headers", "OTEL_EXPORTER_OTLP_HEADERS"},
+        {"trace_compression", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"},
+        {"trace_compression", "OTEL_EXPORTER_OTLP_COMPRESSION"},
         {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"},
         {"trace_timeout_ms", "OTEL_EXPORTER_OTLP_TIMEOUT"},
         {"trace_sampler", "OTEL_TRACES_SAMPLER"},
@@ -312,8 +314,8 @@ class Reader {
   void TakeProperty(const std::string& path, const Property& property) {
     const std::string source = fmt::format("{}:{}", path, property.line);
     if (FindSetting(property.key) == nullptr && FindUnusedSetting(property.key) == nullptr) {
-      config_.warnings.push_back(fmt::format("{}: the key `{}` is unknown and ignored{}", source,
-                                             property.key, DidYouMean(Nearest(property.key, KnownKeys()))));
+      config_.unknown_keys.push_back(fmt::format("{}: the key `{}` is unknown{}", source, property.key,
+                                                 DidYouMean(Nearest(property.key, KnownKeys()))));
       return;
     }
     const std::optional<std::string> value = Substitute(property, source);

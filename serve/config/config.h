@@ -29,6 +29,9 @@ struct ParsedConfig {
   AppOptions options;               // complete only when there are no errors
   std::vector<std::string> errors;  // all that were found; each names source, key, value and what is allowed
   std::vector<std::string> warnings;
+  /// Keys of the file that nobody knows, neither this server nor TorchServe. A start ignores them with a
+  /// warning, as TorchServe does without one; --check-config refuses them.
+  std::vector<std::string> unknown_keys;
   std::vector<std::string> notes;      // which file was read, …
   std::vector<EffectiveValue> values;  // every setting, in the order of --help
   bool usage_error = false;            // the command line itself is wrong: exit status 2, else 1
@@ -53,5 +56,7 @@ std::string HelpText();
 
 /// What `flambeau serve --check-config` prints: the findings, then every value with where it came from.
 std::string CheckReport(const ParsedConfig& config);
+/// Its exit code: 0, 1 for errors and unknown keys, 2 for a command line that is wrong itself.
+int CheckExitCode(const ParsedConfig& config);
 
 }  // namespace serve

@@ -46,7 +46,8 @@ std::string HelpText() {
       "FLAMBEAU_ and the key in capitals; TorchServe's TS_... names are read too.\n\n"
       "  --config FILE       configuration file (also --ts-config, FLAMBEAU_CONFIG_FILE, TS_CONFIG_FILE);\n"
       "                      without it ./config.properties is read when it exists\n"
-      "  --check-config      says what is wrong, shows every value and where it came from, and ends\n"
+      "  --check-config      says what is wrong, unknown keys included, shows every value and where it\n"
+      "                      came from, and ends; exit code 1 when something is wrong\n"
       "  --help, --version\n";
   std::string_view group;
   for (const Setting& setting : Settings()) {
@@ -76,11 +77,22 @@ std::string HelpText() {
 std::string CheckReport(const ParsedConfig& config) {
   std::string out;
   AppendList(out, "error", config.errors);
+  AppendList(out, "error", config.unknown_keys);
   AppendList(out, "warning", config.warnings);
   AppendList(out, "note", config.notes);
-  out += config.errors.empty() ? "The configuration is usable.\n"
-                               : fmt::format("The configuration is not usable: {} error{}.\n",
-                                             config.errors.size(), config.errors.size() == 1 ? "" : "s");
+  const auto count = [](std::size_t n, std::string_view what) {
+    return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+  };
+  const std::size_t errors = config.errors.size();
+  const std::size_t unknown = config.unknown_keys.size();
+  if (errors > 0) {
+    out += fmt::format("The configuration is not usable: {}.\n", count(errors + unknown, "error"));
+  } else if (unknown > 0) {
+    out += fmt::format("A server would start and ignore {}; remove or correct what has no effect.\n",
+                       count(unknown, "unknown key"));
+  } else {
+    out += "The configuration is usable.\n";
+  }
   out += '\n';
   std::size_t width = 0;
   for (const EffectiveValue& value : config.values) width = std::max(width, value.key.size());
@@ -88,6 +100,11 @@ std::string CheckReport(const ParsedConfig& config) {
     out += fmt::format("{:<{}} = {}   ({})\n", value.key, width, value.value, value.source);
   }
   return out;
+}
+
+int CheckExitCode(const ParsedConfig& config) {
+  if (config.usage_error) return 2;
+  return config.errors.empty() && config.unknown_keys.empty() ? 0 : 1;
 }
 
 }  // namespace serve

@@ -108,10 +108,12 @@ std::vector<Setting> MakeSettings() {
                         [](AppOptions& o, std::int64_t n) {
                           o.management_api.max_workflow_nodes = static_cast<std::size_t>(n);
                         }));
-  rows.push_back(Text({"load_models", kModels, "none",
-                       "What is loaded at start: all, none, or archives with commas between them, a.mar or "
-                       "name=a.mar. Also as --models."},
-                      "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
+  rows.push_back(
+      Text({"load_models", kModels, "none",
+            "What is loaded at start: all (each .mar, .tar.gz, .tgz, .pt, .pt2 and folder with a manifest "
+            "of the model store), none, or archives with commas between them, a.mar or name=a.mar. "
+            "Also as --models."},
+           "LIST", [](AppOptions& o, std::string_view text) { o.load_models = text; }));
   rows.push_back(Boolean({"exit_on_load_failure", kModels, "false",
                           "true: a server that could not load one of these ends with exit code 1, so that a "
                           "deployment fails at once. false: it stays, /ping says 503 and why."},
@@ -428,6 +430,10 @@ std::vector<Setting> MakeSettings() {
                         "Header fields of these calls, a collector's key. $OTEL_EXPORTER_OTLP_HEADERS."},
                        &TraceExport::headers));
   rows.back().is_secret = true;
+  rows.push_back(Choice({"trace_compression", kTraces, "none",
+                         "Whether the bodies of these calls are packed. $OTEL_EXPORTER_OTLP_COMPRESSION."},
+                        {"none", "gzip"},
+                        [](AppOptions& o, std::size_t choice) { o.trace_export.gzip = choice == 1; }));
   rows.push_back(Number({"trace_timeout_ms", kTraces, "10000", "Of one call. $OTEL_EXPORTER_OTLP_TIMEOUT."},
                         "MS", 1, 3'600'000,
                         [](AppOptions& o, std::int64_t n) { o.trace_export.timeout = milliseconds(n); }));

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "serve/base/buffer.h"
+#include "serve/base/gzip.h"
 #include "serve/base/status.h"
 
 namespace serve {
@@ -17,8 +18,6 @@ namespace serve {
 ///          is damaged, cut off or followed by something else.
 Result<Buffer> Unpack(std::string_view encoding, std::string_view packed, std::size_t limit);
 
-/// `text` as gzip at the fastest level; empty when zlib has no memory.
-std::string Gzip(std::string_view text);
 /// Whether an Accept-Encoding field takes gzip: it is named, or `*` is, without `q=0`.
 bool AcceptsGzip(std::string_view accept_encoding);
 

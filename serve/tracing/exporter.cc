@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "serve/base/gzip.h"
 #include "serve/base/log.h"
 #include "serve/tracing/otlp_json.h"
 
@@ -148,6 +149,7 @@ class SpanExporter::Worker {
     const auto offset = std::chrono::duration_cast<std::chrono::nanoseconds>(
         std::chrono::system_clock::now().time_since_epoch() - Clock::now().time_since_epoch());
     call.body = OtlpJson(block, resource_, version_, offset);
+    if (options_.gzip) Pack(call);
     const std::size_t spans = SpansIn(block);
     for (int attempt = 0;; ++attempt) {
       call.timeout = TimeForCall();
@@ -164,6 +166,13 @@ class SpanExporter::Worker {
       // At a stop the collector gets one more chance, and no pause.
       if (Pause(RetryPause(answer ? answer->Header("retry-after") : "", attempt))) attempt = kAttempts - 2;
     }
+  }
+
+  static void Pack(HttpCall& call) {
+    std::string packed = Gzip(call.body);
+    if (packed.empty()) return;  // no memory: as it is
+    call.body = std::move(packed);
+    call.headers.emplace_back("Content-Encoding", "gzip");
   }
 
   /// At a stop only what is left until its deadline.

@@ -14,6 +14,7 @@ using KeyValues = std::vector<std::pair<std::string, std::string>>;
 struct TraceExport {
   std::string endpoint;                       // URL of the collector's traces; empty: nothing is exported
   KeyValues headers;                          // of each call: keys of the collector
+  bool gzip = false;                          // whether the body of a call is packed
   std::chrono::milliseconds timeout{10'000};  // of one call
   std::chrono::milliseconds interval{1'000};  // between two calls while there is little to send
   std::size_t queue = 2048;                   // traced requests that may wait; more are dropped

@@ -221,7 +221,8 @@ def parse_options(arguments):
                         metavar="FILE", help="sentences and the class that must come first; default: cases.json")
     parser.add_argument("--labelled", type=pathlib.Path, metavar="FILE",
                         help="CSV of class,text that the model must know, without header; without it no such case")
-    parser.add_argument("--min-accuracy", type=float, default=0.8, metavar="SHARE", help="of --labelled; default: %(default)s")
+    parser.add_argument("--min-accuracy", type=float, default=0.8, metavar="SHARE",
+                        help="of --labelled; default: %(default)s")
     options = parser.parse_args(arguments)
     if any(":" not in header for header in options.header):
         parser.error("--header takes 'NAME: VALUE'")

@@ -264,7 +264,8 @@ def run_commands(group, programs, options):
 
 def check_rows(groups):
     """Marks that name no row of the migration page."""
-    rows = {line.split("|")[1].strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")}
+    rows = {line.split("|")[1].strip() for line in PAGE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("|")}
     cases = [case for group in groups for case in group.get("cases", ())]
     return [f"FAIL  {case['call']}: no row `{case.get('row')}` in {PAGE.name}"
             for case in cases if "theirs" in case and case.get("row") not in rows]

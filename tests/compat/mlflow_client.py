@@ -40,7 +40,8 @@ def main():
     listed = client.list_deployments()
     done.append(expect("list has it", any(name in json.dumps(one) for one in listed), listed))
     described = json.loads(client.get_deployment(name)["deploy"])
-    done.append(expect("get describes it", described[0]["modelVersion"] == "1.0" and described[0]["workers"], described))
+    done.append(expect("get describes it", described[0]["modelVersion"] == "1.0" and described[0]["workers"],
+                       described))
 
     answer = json.loads(client.predict(name, torch.tensor([[1.0, 2.0]])))
     done.append(expect("a tensor is predicted", answer in ([[2.0, 4.0]], [2.0, 4.0]), answer))

@@ -115,7 +115,8 @@ def everything_arrives():
     print("ok: a run that is sent again is there once")
 
     (work / "grid.yaml").write_text("l2: [1e-4, 3e-3]\nsmoothing: [0.1, 0.3]\n")
-    table = train("--tracking-uri", server.url, "--experiment", "sweep", "--sweep", "grid.yaml", "--register-model", "news").stdout
+    table = train("--tracking-uri", server.url, "--experiment", "sweep", "--sweep", "grid.yaml",
+                  "--register-model", "news").stdout
     assert table.count("\n") >= 5 and "<- best" in table, table
     runs = client.search_runs([client.get_experiment_by_name("sweep").experiment_id])
     parents = {r.data.tags.get("mlflow.parentRunId") for r in runs}
@@ -129,8 +130,8 @@ def everything_arrives():
     print("ok: runs are listed and shown from the server")
 
     environment = {**os.environ, "MLFLOW_TRACKING_URI": server.url, "PATH": f"{programs}:{tools}:{os.environ['PATH']}"}
-    subprocess.run([tools / "mlflow", "run", str(root), "--experiment-name", "project", "-P", "l2=3e-4", "-P", "epochs=5",
-                    "-P", f"out={work}/project-store", "-P", f"runs={work}/project-runs"],
+    subprocess.run([tools / "mlflow", "run", str(root), "--experiment-name", "project", "-P", "l2=3e-4",
+                    "-P", "epochs=5", "-P", f"out={work}/project-store", "-P", f"runs={work}/project-runs"],
                    check=True, env=environment, cwd=work, stdout=server.log, stderr=server.log)
     (run,) = client.search_runs([client.get_experiment_by_name("project").experiment_id])
     assert run.info.status == "FINISHED" and run.data.metrics["accuracy"] > 0.5
@@ -146,7 +147,8 @@ def a_server_that_goes_away():
     said = train("--tracking-uri", server.url, "--runs", runs, "--register-model", "news", "--alias", "candidate",
                  MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     assert "runs sync" in said.stderr and result()["run_id"] == ""
-    train("--tracking-uri", server.url, "--runs", runs, "--require-tracking", code=1, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    train("--tracking-uri", server.url, "--runs", runs, "--require-tracking", code=1,
+          MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
     server = Server("away", server.port)
     call("flambeau", "runs", "sync", "--runs", runs, "--tracking-uri", server.url)
     client = MlflowClient(server.url)

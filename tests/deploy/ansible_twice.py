@@ -1,5 +1,5 @@
-"""The role `flambeau` on this machine, below a scratch folder: a second run changes nothing, `--check` writes nothing, a release
-that does not get ready goes back, an archive with another digest is refused.
+"""The role `flambeau` on this machine, below a scratch folder: a second run changes nothing, `--check` writes nothing,
+a release that does not get ready goes back, an archive with another digest is refused.
 
 The release is a script that notes what was started; an HTTP server in this process answers as that version would.
 """
@@ -62,24 +62,28 @@ class Machine:
             "ansible_python_interpreter": sys.executable,
             "flambeau_version": release.version, "flambeau_archive": str(release.archive),
             "flambeau_archive_sha256": release.digest, "flambeau_root": f"{place}/opt",
-            "flambeau_config_folder": f"{place}/etc", "flambeau_state_folder": f"{place}/state", "flambeau_manage_user": False,
+            "flambeau_config_folder": f"{place}/etc", "flambeau_state_folder": f"{place}/state",
+            "flambeau_manage_user": False,
             "flambeau_user": str(os.getuid()), "flambeau_service_manager": "none", "flambeau_health_seconds": 2,
             "flambeau_restart_command": [f"{place}/opt/current/usr/local/bin/flambeau", "serve"],
             "flambeau_settings": {"inference_address": f"http://127.0.0.1:{self.server.server_port}"}, **more}
-        environment = {**os.environ, "ANSIBLE_HOME": str(self.folder / "home"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1",
-                       "ANSIBLE_CONFIG": str(self.root / "deploy/ansible/ansible.cfg"), "ANSIBLE_LOCALHOST_WARNING": "false",
+        environment = {**os.environ, "ANSIBLE_HOME": str(self.folder / "home"), "ANSIBLE_NOCOLOR": "1",
+                       "ANSIBLE_PIPELINING": "1", "ANSIBLE_CONFIG": str(self.root / "deploy/ansible/ansible.cfg"),
+                       "ANSIBLE_LOCALHOST_WARNING": "false",
                        "ANSIBLE_ROLES_PATH": str(self.root / "deploy/ansible/roles")}
         (self.folder / "variables.json").write_text(json.dumps(variables))
         done = subprocess.run([self.playbook, "-i", "localhost,", "-e", f"@{self.folder}/variables.json", *words,
                                str(self.root / "tests/deploy/ansible/localhost.yml")],
-                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
         recap = re.search(r"changed=(\d+)", done.stdout.rpartition("PLAY RECAP")[2])
         return done.returncode == 0, int(recap[1]) if recap else -1, done.stdout
 
     def serves(self):
         started = self.folder / "started"
         link = self.folder / "machine/opt/current"
-        return started.read_text().strip() if started.exists() else "", os.path.basename(os.readlink(link)) if link.is_symlink() else ""
+        return (started.read_text().strip() if started.exists() else "",
+                os.path.basename(os.readlink(link)) if link.is_symlink() else "")
 
 
 def check(root, tool):
@@ -103,6 +107,7 @@ def check(root, tool):
                and "Back to 1.0" in output, output)
         good.version, good.digest = "3.0", "0" * 64
         done, changed, output = machine.play(good)
-        expect("another digest is refused", not done and not (machine.folder / "machine/opt/releases/3.0").exists(), output)
+        expect("another digest is refused", not done and not (machine.folder / "machine/opt/releases/3.0").exists(),
+               output)
         machine.server.shutdown()
     return problems

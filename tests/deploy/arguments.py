@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that the program takes what the manifests give it: the arguments of KServe's runtimes, the settings of the ConfigMap.
+"""Checks that the program takes what the manifests give it: the arguments of KServe's runtimes, the settings of the
+ConfigMap.
 
 Usage: arguments.py PROGRAM MODELS
   PROGRAM  flambeau
@@ -41,7 +42,8 @@ def serve_as_kserve_does(program, models, runtime):
             answer = server.ask("inference", "/v1/models/news:predict", b'{"instances": [[1], [2]]}')
             assert answer == '{"predictions":[[2.0],[4.0]]}', answer
             server.ask("inference", "/v2/models/news/ready")
-        assert [path.name for path in mounted.iterdir()] == [variables["MODEL_FILE"]], "the mounted folder was written to"
+        found = [path.name for path in mounted.iterdir()]
+        assert found == [variables["MODEL_FILE"]], "the mounted folder was written to"
     print(f"{runtime.relative_to(ROOT)}: {len(arguments)} arguments")
 
 
@@ -55,7 +57,8 @@ def check_settings(program, file, folder):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, f"{file}:\n{done.stdout}"
     for key in re.findall(r"^(\w+)=", text, re.MULTILINE):
-        assert re.search(rf"^{key} += .*\({re.escape(str(copy))}:\d+\)$", done.stdout, re.MULTILINE), f"{file}: {key} is not used"
+        used = rf"^{key} += .*\({re.escape(str(copy))}:\d+\)$"
+        assert re.search(used, done.stdout, re.MULTILINE), f"{file}: {key} is not used"
     print(f"{file.relative_to(ROOT)}: accepted")
 
 

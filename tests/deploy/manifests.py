@@ -1,21 +1,23 @@
-"""Manifests: the kinds of Kubernetes by its own schemas, those of KServe, Knative and the Prometheus operator by what is
-written here. What is a pod in them is checked as one."""
+"""Manifests: the kinds of Kubernetes by its own schemas, those of KServe, Knative and the Prometheus operator by what
+is written here. What is a pod in them is checked as one."""
 
 import kubernetes_validate
 import yaml
 
 VERSION = "1.34"
-# Of each kind that Kubernetes does not know: allowed fields with what they hold. `!` marks one that must be there, {} anything,
-# `pod` the fields of a pod, a list a list of such, a tuple one of its words.
+# Of each kind that Kubernetes does not know: allowed fields with what they hold. `!` marks one that must be there, {}
+# anything, `pod` the fields of a pod, a list a list of such, a tuple one of its words.
 TEXT, NUMBER = str, int
 META = {"!name": TEXT, "namespace": TEXT, "labels": {}, "annotations": {}}
 RUNTIME = {"annotations": {}, "labels": {}, "multiModel": bool, "disabled": bool,
            "!supportedModelFormats": [{"!name": TEXT, "version": TEXT, "autoSelect": bool, "priority": NUMBER}],
-           "!protocolVersions": [("v1", "v2", "grpc-v2")], "pod": ["!containers", "volumes", "imagePullSecrets", "nodeSelector"]}
+           "!protocolVersions": [("v1", "v2", "grpc-v2")],
+           "pod": ["!containers", "volumes", "imagePullSecrets", "nodeSelector"]}
 PREDICTOR = {"minReplicas": NUMBER, "maxReplicas": NUMBER, "scaleMetric": ("concurrency", "rps", "cpu", "memory"),
              "scaleTarget": NUMBER, "canaryTrafficPercent": NUMBER, "serviceAccountName": TEXT, "timeout": NUMBER,
              "containerConcurrency": NUMBER,
-             "!model": {"!modelFormat": {"!name": TEXT, "version": TEXT}, "runtime": TEXT, "protocolVersion": ("v1", "v2"),
+             "!model": {"!modelFormat": {"!name": TEXT, "version": TEXT}, "runtime": TEXT,
+                        "protocolVersion": ("v1", "v2"),
                         "storageUri": TEXT, "env": [{"!name": TEXT, "value": TEXT, "valueFrom": {}}], "resources": {}}}
 KINDS = {
     ("serving.kserve.io/v1alpha1", "ServingRuntime"): RUNTIME,
@@ -23,14 +25,15 @@ KINDS = {
     ("serving.kserve.io/v1beta1", "InferenceService"): {"!predictor": PREDICTOR, "transformer": {}, "explainer": {}},
     ("serving.knative.dev/v1", "Service"): {
         "!template": {"metadata": {"name": TEXT, "labels": {}, "annotations": {}},
-                      "!spec": {"containerConcurrency": NUMBER, "timeoutSeconds": NUMBER, "responseStartTimeoutSeconds": NUMBER,
+                      "!spec": {"containerConcurrency": NUMBER, "timeoutSeconds": NUMBER,
+                                "responseStartTimeoutSeconds": NUMBER,
                                 "pod": ["!containers", "volumes", "serviceAccountName", "enableServiceLinks"]}},
         "traffic": [{"revisionName": TEXT, "latestRevision": bool, "percent": NUMBER, "tag": TEXT}]},
     ("monitoring.coreos.com/v1", "PodMonitor"): {
         "!selector": {"matchLabels": {}, "matchExpressions": {}}, "namespaceSelector": {}, "jobLabel": TEXT,
         "!podMetricsEndpoints": [{"!port": TEXT, "path": TEXT, "interval": TEXT, "scrapeTimeout": TEXT, "scheme": TEXT,
-                                  "relabelings": [{"sourceLabels": {}, "targetLabel": TEXT, "replacement": TEXT, "regex": TEXT,
-                                                   "action": TEXT}], "metricRelabelings": {}}]},
+                                  "relabelings": [{"sourceLabels": {}, "targetLabel": TEXT, "replacement": TEXT,
+                                                   "regex": TEXT, "action": TEXT}], "metricRelabelings": {}}]},
 }
 OF_KUBERNETES = ("v1", "apps/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1")
 MANAGEMENT_PORT = 8081
@@ -106,7 +109,8 @@ def check_text(where, text):
         if kind[0] in OF_KUBERNETES:
             problems += by_kubernetes(manifest, path)
         elif kind in KINDS:
-            problems += fits(manifest, {"!apiVersion": TEXT, "!kind": TEXT, "!metadata": META, "!spec": KINDS[kind]}, path)
+            problems += fits(manifest, {"!apiVersion": TEXT, "!kind": TEXT, "!metadata": META, "!spec": KINDS[kind]},
+                             path)
         else:
             problems.append(f"{path}: tests/deploy/manifests.py does not know {' '.join(kind)}")
         if MANAGEMENT_PORT in ports(manifest):

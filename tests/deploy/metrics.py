@@ -5,9 +5,9 @@ Usage: metrics.py PROGRAM MODELS
   PROGRAM  flambeau
   MODELS   folder that holds double.pt
 
-Starts the program twice (with plain addresses and with TLS, which some metrics need), asks for a prediction, and compares
-what /metrics says before and after with the names, labels and label values in the rules, boards, autoscalers and alert
-policies.
+Starts the program twice (with plain addresses and with TLS, which some metrics need), asks for a prediction, and
+compares what /metrics says before and after with the names, labels and label values in the rules, boards, autoscalers
+and alert policies.
 """
 
 import pathlib
@@ -77,11 +77,13 @@ def wrong(uses, names):
 
 
 def check_the_check():
-    names = scraped('# TYPE flambeau_a_total counter\nflambeau_a_total{reason="x"} 1\n# TYPE flambeau_b_seconds histogram\n')
+    names = scraped('# TYPE flambeau_a_total counter\nflambeau_a_total{reason="x"} 1\n'
+                    '# TYPE flambeau_b_seconds histogram\n')
     uses = [("f", 1, "flambeau_a_total", [("reason", "=~", "x|y"), ("job", "=", "z")]),
             ("f", 2, "flambeau_b_seconds_bucket", [("model_name", "=", "m")]), ("f", 3, "flambeau_b_seconds", []),
             ("f", 4, "flambeau_a_total", [("outcome", "=", "ok")])]
-    assert list(wrong(uses, names)) == ['f:1: flambeau_a_total has no reason="y"', "f:3: no server exports flambeau_b_seconds",
+    assert list(wrong(uses, names)) == ['f:1: flambeau_a_total has no reason="y"',
+                                        "f:3: no server exports flambeau_b_seconds",
                                         "f:4: flambeau_a_total has no label outcome"]
     found = NAME.findall('sum(rate(flambeau_a_total{reason="x"}[5m])) / model:flambeau_a:rate5m')
     assert found == [("flambeau_a_total", '{reason="x"}')], found
@@ -97,7 +99,8 @@ def main():
             server.ask("inference", "/predictions/double", b"[1]")
             after = scraped(server.ask("metrics", "/metrics"))
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "30",
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+                        "-days", "30",
                         "-keyout", "key.pem", "-out", "cert.pem"], cwd=folder, check=True, stderr=subprocess.DEVNULL)
         tls = ["--certificate-file", "cert.pem", "--private-key-file", "key.pem"]
         with Server(program, folder, words + tls, scheme="https") as server:

@@ -18,8 +18,10 @@ MANIFESTS = [
 TERRAFORM = [
     ("environments/production/main.tf", "var.network_range", "var.netwrk", "there is no variable netwrk"),
     ("environments/production/outputs.tf", "module.registry.url", "module.registry.uri", "has no output uri"),
-    ("environments/production/main.tf", "  source  = \"../../modules/services\"", "  source  = \"../../modules/servics\"", "there is no"),
-    ("environments/production/terraform.tfvars.example", "github_repository", "github_repo", "there is no variable github_repo"),
+    ("environments/production/main.tf", "  source  = \"../../modules/services\"",
+     "  source  = \"../../modules/servics\"", "there is no"),
+    ("environments/production/terraform.tfvars.example", "github_repository", "github_repo",
+     "there is no variable github_repo"),
     ("modules/storage/variables.tf", "  description = \"Where they lie.\"\n", "", "variable region has no description"),
     ("modules/storage/main.tf", "\"google_storage_bucket\"", "\"google_storage_buket\"", "does not know the type"),
     ("modules/identity/main.tf", "var.github_environment", "\"production\"", "variable github_environment is not used"),

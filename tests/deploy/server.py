@@ -10,7 +10,7 @@ import urllib.request
 
 
 class Server:
-    """`flambeau serve WORD…` on free ports of this machine, in `folder`; ready when `with` begins, gone when it ends."""
+    """`flambeau serve WORD…` on free ports of this machine, in `folder`; ready when `with` begins, gone after it."""
 
     def __init__(self, program, folder, words, scheme="http", environment=None):
         self.scheme, self.ports, self.log = scheme, pathlib.Path(folder, "ports"), pathlib.Path(folder, "log")

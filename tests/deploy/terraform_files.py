@@ -1,5 +1,5 @@
-"""Terraform's files without its providers: they parse, what is declared is used and described, what is used is declared, calls of
-modules fit the modules. Which attributes a resource has, only `terraform validate` knows."""
+"""Terraform's files without its providers: they parse, what is declared is used and described, what is used is
+declared, calls of modules fit the modules. Which attributes a resource has, only `terraform validate` knows."""
 
 import functools
 import pathlib
@@ -59,7 +59,8 @@ def check_module(folder, module):
             yield f"{folder}: variable {name} has no description"
         if "type" not in body:
             yield f"{folder}: variable {name} has no type"
-        if not re.search(rf"\bvar\.{name}\b", re.sub(rf'variable "{name}" {{.*?\n}}', "", module.code, flags=re.DOTALL)):
+        if not re.search(rf"\bvar\.{name}\b",
+                         re.sub(rf'variable "{name}" {{.*?\n}}', "", module.code, flags=re.DOTALL)):
             yield f"{folder}: variable {name} is not used"
     for name, body in outputs.items():
         if not body.get("description"):
@@ -74,11 +75,14 @@ def check_module(folder, module):
     used = set(re.findall(r"\blocal\.(\w+)", module.code))
     yield from (f"{folder}: there is no local {name}" for name in used - known)
     yield from (f"{folder}: local {name} is not used" for name in known - used)
-    resources = {(kind, name) for block in module.blocks.get("resource", []) for kind, named in block.items() for name in named}
-    for kind, name in set(re.findall(r"\b((?:google|random)_\w+|terraform_data)\.(\w+)", re.sub(r"data\.\w+\.\w+", "", module.code))):
+    resources = {(kind, name) for block in module.blocks.get("resource", []) for kind, named in block.items()
+                 for name in named}
+    for kind, name in set(re.findall(r"\b((?:google|random)_\w+|terraform_data)\.(\w+)",
+                                     re.sub(r"data\.\w+\.\w+", "", module.code))):
         if (kind, name) not in resources:
             yield f"{folder}: there is no resource {kind}.{name}"
-    providers = {name for block in module.blocks.get("terraform", []) for one in block.get("required_providers", []) for name in one}
+    providers = {name for block in module.blocks.get("terraform", [])
+                 for one in block.get("required_providers", []) for name in one}
     needed = {kind.split("_")[0] for kind, _ in resources} - {"terraform"}
     yield from (f"{folder}: required_providers does not name {name}" for name in needed - providers)
 
@@ -125,5 +129,6 @@ def check(root, files):
             problems += check_example(root, folder, module)
     called = {pathlib.Path("/", folder, call["source"]).resolve().relative_to("/") for folder, module in modules.items()
               for call in module.named("module").values()}
-    problems += [f"{folder}: nobody uses this module" for folder in modules if "modules" in folder.parts and folder not in called]
+    problems += [f"{folder}: nobody uses this module" for folder in modules
+                 if "modules" in folder.parts and folder not in called]
     return problems

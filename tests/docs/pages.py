@@ -4,7 +4,7 @@
 Usage: pages.py links|alerts|commands|selftest [ROOT]
   links     every relative link of README.md, docs/ and deploy/ leads to a file, and to a heading of it
   alerts    every alert of deploy/prometheus has a heading of its name in docs/operating.md, and no heading
-            of an alert is left over
+            of an alert is left over; its runbook_url leads there
   commands  every `flambeau COMMAND --option` of docs/operating.md is one that the program has
             (FLAMBEAU_PROGRAM names it; without it nothing is checked)
   selftest  the checks find what is wrong in pages that are made for it
@@ -21,6 +21,8 @@ LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 ALERT = re.compile(r"^\s*-?\s*alert:\s*[\"']?(\w+)", re.MULTILINE)
+# Of a file of rules; the tests of the rules have another form.
+RUNBOOK_URL = re.compile(r"^ *- alert: (\w+)\n(?:(?! *- alert:).*\n)*?.*runbook_url: (\S+)$", re.MULTILINE)
 RUNBOOK = "docs/operating.md"
 
 
@@ -70,6 +72,10 @@ def check_alerts(root):
     yield from (f"{RUNBOOK}: no heading `{name}`, which is an alert" for name in sorted(names - headings))
     stale = {title for title in headings if re.fullmatch(r"Flambeau[A-Z]\w+", title)} - names
     yield from (f"{RUNBOOK}: `{name}` is no alert of deploy/prometheus" for name in sorted(stale))
+    for file in rules:
+        for name, url in RUNBOOK_URL.findall(file.read_text()):
+            if url != f"{RUNBOOK}#{name.lower()}":
+                yield f"{file.relative_to(root)}: the runbook_url of {name} is {url}, not {RUNBOOK}#{name.lower()}"
 
 
 def commands_of(text):
@@ -94,7 +100,8 @@ def check_commands(root):
 
     def help_of(words):
         if words not in helps:
-            run = subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            run = subprocess.run([program, *words, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True)
             helps[words] = run.stdout if run.returncode == 0 else ""
         return helps[words]
 
@@ -121,18 +128,24 @@ def check_selftest(_):
         root = pathlib.Path(folder)
         (root / "docs").mkdir()
         (root / "deploy/prometheus").mkdir(parents=True)
-        (root / "deploy/prometheus/alerts.yml").write_text("groups:\n- rules:\n  - alert: FlambeauDown\n  - alert: FlambeauLost\n")
-        (root / "README.md").write_text("[a](docs/operating.md#two-words) [b](docs/none.md) [c](docs/operating.md#three)\n"
+        (root / "deploy/prometheus/alerts.yml").write_text("groups:\n- rules:\n  - alert: FlambeauDown\n"
+                                                              "    runbook_url: docs/operating.md#flambeaugone\n"
+                                                              "  - alert: FlambeauLost\n")
+        (root / "README.md").write_text("[a](docs/operating.md#two-words) [b](docs/none.md) "
+                                        "[c](docs/operating.md#three)\n"
                                         "```\n[d](nothing.md)\n```\n`[e](nothing.md)` [f](https://example.com/x.md)\n")
         (root / RUNBOOK).write_text("# Two, words\n\n## FlambeauDown\n\n## FlambeauGone\n")
         links, alerts = list(check_links(root)), list(check_alerts(root))
         if [line.split(": ", 1)[1] for line in links] != [
                 "docs/none.md: there is no such file", "docs/operating.md#three: that page has no such heading"]:
             yield f"links: {links}"
-        if len(alerts) != 2 or "FlambeauLost" not in alerts[0] or "FlambeauGone" not in alerts[1]:
+        if [line.split("`")[1] for line in alerts[:2]] != ["FlambeauLost", "FlambeauGone"] or len(alerts) != 3 or (
+                "runbook_url of FlambeauDown" not in alerts[2]):
             yield f"alerts: {alerts}"
-    found = list(commands_of("`flambeau models list --json`\n```\n$ A=b flambeau doctor --config x | y --z\ncurl x\n```\n"))
-    if [(words, options) for _, words, options in found] != [(["doctor", "x"], ["--config"]), (["models", "list"], ["--json"])]:
+    found = list(commands_of("`flambeau models list --json`\n"
+                             "```\n$ A=b flambeau doctor --config x | y --z\ncurl x\n```\n"))
+    wanted = [(["doctor", "x"], ["--config"]), (["models", "list"], ["--json"])]
+    if [(words, options) for _, words, options in found] != wanted:
         yield f"commands: {found}"
 
 

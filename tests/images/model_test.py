@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""What deploy/images/model adds to an image, and says about it. Usage: model_test.py MODEL_SCRIPT FLAMBEAU MODELS FOLDER"""
+"""What deploy/images/model adds to an image, and says about it.
 
+Usage: model_test.py MODEL_SCRIPT FLAMBEAU MODELS FOLDER
+"""
+
+import hashlib
 import json
 import pathlib
 import shutil
@@ -14,21 +18,29 @@ LINEAGE = {"program": "trainer", "version": "2", "libtorch": "2.13.0", "created"
            "data": {"file": "a.csv", "sha256": "d" * 64}, "code": {"commit": "c" * 40, "dirty": False}}
 
 
-def create(name, lineage=None):
+def create(name, lineage=None, form="default"):
     """A packed model of this name; its path."""
-    words = [PROGRAM, "archive", "create", "--model-name", name, "--version", "3.1", "--force", "--export-path", WORK / "store",
-             "--serialized-file", pathlib.Path(MODELS, "mlp.pt")]
+    words = [PROGRAM, "archive", "create", "--model-name", name, "--version", "3.1", "--force",
+             "--export-path", WORK / "store", "--serialized-file", pathlib.Path(MODELS, "mlp.pt")]
     (WORK / "store").mkdir(parents=True, exist_ok=True)
+    words += ["--archive-format", form]
     if lineage:
         (WORK / "lineage.json").write_text(json.dumps(lineage))
         words += ["--lineage", WORK / "lineage.json"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-    return WORK / "store" / f"{name}.mar"
+    return WORK / "store" / (name + {"default": ".mar", "tgz": ".tar.gz", "no-archive": ""}[form])
+
+
+def manifest(archive):
+    ran = subprocess.run([PROGRAM, "archive", "inspect", "--json", archive], check=True, capture_output=True, text=True)
+    return json.loads(ran.stdout)
 
 
 def add(source, *options):
-    ran = subprocess.run([SCRIPT, WORK / "made", source, "--program", PROGRAM, *options], capture_output=True, text=True)
-    return ran, dict(line.split("=", 1) for line in (WORK / "made/labels").read_text().splitlines()) if ran.returncode == 0 else {}
+    ran = subprocess.run([SCRIPT, WORK / "made", source, "--program", PROGRAM, *options], capture_output=True,
+                         text=True)
+    lines = (WORK / "made/labels").read_text().splitlines() if ran.returncode == 0 else []
+    return ran, dict(line.split("=", 1) for line in lines)
 
 
 class ModelTest(unittest.TestCase):
@@ -56,6 +68,21 @@ class ModelTest(unittest.TestCase):
         self.assertEqual(sorted(labels), ["flambeau.model.name", "flambeau.model.sha256", "flambeau.model.version"])
         self.assertEqual((WORK / "made/tag").read_text(), "plain-12\n")
 
+    def test_the_archive_says_the_version_that_the_tag_says(self):
+        archives = [create("plain", LINEAGE), create("plain", LINEAGE, "tgz"), create("plain", LINEAGE, "no-archive")]
+        for archive in archives:
+            ran, labels = add(archive, "--version", "12")
+            self.assertEqual(ran.returncode, 0, ran.stderr)
+            made = WORK / "made/models" / ("plain.tar.gz" if archive.name.endswith(".tar.gz") else "plain.mar")
+            before, after = manifest(archive), manifest(made)
+            self.assertEqual((before["model"].pop("modelVersion"), after["model"].pop("modelVersion")), ("3.1", "12"))
+            self.assertEqual(before, after)
+            self.assertIn("lineage", after["flambeau"])
+            if archive.is_file():  # of what the registry has
+                self.assertEqual(labels["flambeau.model.sha256"], hashlib.sha256(archive.read_bytes()).hexdigest())
+            verified = subprocess.run([PROGRAM, "archive", "verify", made], capture_output=True, text=True)
+            self.assertEqual(verified.returncode, 0, verified.stderr)
+
     def test_a_damaged_archive_is_refused(self):
         archive = create("broken")
         content = bytearray(archive.read_bytes())
@@ -67,7 +94,8 @@ class ModelTest(unittest.TestCase):
         self.assertFalse((WORK / "made/models/broken.mar").exists())
 
     def test_wrong_words_are_refused(self):
-        for options, text in ((["--label", "nothing"], "KEY=VALUE"), (["--no-such"], "unknown option"), (["--version"], "needs a value")):
+        for options, text in ((["--label", "nothing"], "KEY=VALUE"), (["--no-such"], "unknown option"),
+                              (["--version"], "needs a value")):
             ran, _ = add(WORK / "none.mar", *options)
             self.assertNotEqual(ran.returncode, 0)
             self.assertIn(text, ran.stderr)

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the tree of the serving image, moves it, and lets the server in it predict. Usage: tree_test.py TREE RELEASE LIBTORCH MODELS FOLDER"""
+"""Makes the tree of the serving image, moves it, and lets the server in it predict.
+
+Usage: tree_test.py TREE RELEASE LIBTORCH MODELS FOLDER
+"""
 
 import http.client
 import json
@@ -44,7 +47,8 @@ def ask(moved, work):
     environment.pop("PORT", None)
     server = subprocess.Popen(
         [moved / "usr/local/bin/flambeau", "serve", "--config", moved / "etc/flambeau/config.properties",
-         "--model-store", store, "--models", "mlp.pt", "--port-file", ports, "--inference-address", "http://127.0.0.1:0",
+         "--model-store", store, "--models", "mlp.pt", "--port-file", ports,
+         "--inference-address", "http://127.0.0.1:0",
          "--management-address", "http://127.0.0.1:0", "--metrics-address", "http://127.0.0.1:0", "--tuning", "off"],
         cwd="/", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -69,7 +73,8 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        subprocess.run([TREE, work / "made here", "--release", RELEASE, "--libtorch", LIBTORCH, "--self-contained"], check=True)
+        subprocess.run([TREE, work / "made here", "--release", RELEASE, "--libtorch", LIBTORCH, "--self-contained"],
+                       check=True)
         moved = work / "moved to"
         (work / "made here").rename(moved)
         mapped = ask(moved, work)

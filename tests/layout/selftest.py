@@ -83,6 +83,8 @@ class LayoutTest(unittest.TestCase):
         for text, expected in (("a\tb\n", "a tab"), ("a \n", "a blank"), ("no newline", "no newline"),
                                ("// TO" "DO later\n", "a reminder")):
             self.assert_found(["sources.py", "text"], {"serve/queue/queue.h": text}, expected)
+        for path, text in (("tests/a.py", "x = 1"), ("deploy/steps/watch", "#!/usr/bin/env python3\n")):
+            self.assert_found(["sources.py", "text"], {path: text + " " * 120 + "# wide\n"}, "columns, 120 are allowed")
         code, output = self.run_check(["sources.py", "text"], {"serve/queue/queue.h": "a\r\n"})
         self.assertEqual(code, 1)
         self.assertIn("serve/queue/queue.h:1: a carriage return", output)

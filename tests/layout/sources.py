@@ -2,7 +2,8 @@
 """Checks how the files of the repository look.
 
 Usage: sources.py text|readmes|format [ROOT]
-  text     no tab, trailing blank, carriage return or reminder of unfinished work; a newline at the end
+  text     no tab, trailing blank, carriage return or reminder of unfinished work; a newline at the end;
+           at most 120 columns of Python, but for bench/
   readmes  every source file has a README.md in its folder, or above it in the same room
   format   clang-format-14 would change nothing
 """
@@ -16,6 +17,7 @@ import sys
 
 SKIPPED = {".git", "build", ".venv", "logs", "__pycache__"}
 TEXT = {".h", ".cc", ".py", ".sh", ".cmake", ".md", ".txt", ".json", ".properties", ".yaml", ".yml", ".toml", ".tf", ""}
+COLUMNS = 120  # of Python; clang-format sees to C++
 RULES = [
     (re.compile("\t"), "a tab"),
     (re.compile("\r"), "a carriage return"),
@@ -43,6 +45,9 @@ def check_text(root):
             continue
         for number, line in enumerate(text.split("\n"), 1):
             yield from (f"{path}:{number}: {what}" for pattern, what in RULES if pattern.search(line))
+        if path.parts[0] != "bench" and (file.suffix == ".py" or text.startswith("#!/usr/bin/env python3")):
+            yield from (f"{path}:{number}: {len(line)} columns, {COLUMNS} are allowed"
+                        for number, line in enumerate(text.split("\n"), 1) if len(line) > COLUMNS)
         if text and not text.endswith("\n"):
             yield f"{path}: no newline at the end"
 

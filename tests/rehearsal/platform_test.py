@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""deploy/platform and the steps on Cloud Run, against programs that stand for gcloud and docker, and a made-up Monitoring."""
+"""deploy/platform and the steps on Cloud Run, against programs that stand for gcloud and docker, and a made-up
+Monitoring."""
 
 import http.server
 import json
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import unittest
 import urllib.parse
+import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy/platform"))
@@ -27,19 +29,29 @@ for prefix, answer in json.loads((folder / "answers.json").read_text()):
     if words[1:len(prefix) + 1] == prefix:
         if answer is None:
             sys.exit("ERROR: (gcloud) it is not there")
+        if "then" in answer:  # it fails, but changes what is there
+            (folder / "answers.json").write_text(json.dumps(answer["then"]))
+            sys.exit("ERROR: (gcloud) it did not get ready")
         print(answer if isinstance(answer, str) else json.dumps(answer))
         break
 """
 
 FAKE_TOOLS = """#!/usr/bin/env python3
-import json, os, pathlib, sys
+import json, os, pathlib, sys, zipfile
 words = sys.argv[2:]
+MANIFEST = {"model": {"modelName": "m", "modelVersion": "1.0"}}
 if words[0] == "fetch":
-    pathlib.Path("build/steps/m.mar").write_text("archive")
+    with zipfile.ZipFile("build/steps/m.mar", "w") as archive:
+        archive.writestr("model.pt", "weights")
+        archive.writestr("MAR-INF/MANIFEST.json", json.dumps(MANIFEST))
     print(json.dumps({"uri": words[1], "path": "build/steps/m.mar", "version": "3", "runId": "r1"}))
 elif words[1] == "inspect":
-    print(json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+    print(json.dumps(MANIFEST))
 """
+
+
+def rows(*answers):
+    return [(prefix.split(), answer) for prefix, answer in answers]
 
 
 def revision(name, image):
@@ -89,11 +101,11 @@ class CloudRunTest(unittest.TestCase):
             "GCP_PROJECT": "p", "GCP_REGION": "europe-west1", "GCP_REGISTRY": "europe-docker.pkg.dev/p/r"}
 
     def answers(self, *answers):
-        rows = [(prefix.split(), answer) for prefix, answer in answers]
-        (self.folder / "answers.json").write_text(json.dumps(rows))
+        (self.folder / "answers.json").write_text(json.dumps(rows(*answers)))
 
     def run_program(self, program, *words, code=0, **variables):
-        done = subprocess.run([ROOT / program, *words], env={**self.environment, **variables}, capture_output=True, text=True)
+        done = subprocess.run([ROOT / program, *words], env={**self.environment, **variables}, capture_output=True,
+                              text=True)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done
 
@@ -119,8 +131,8 @@ class CloudRunTest(unittest.TestCase):
         done = self.platform("deploy", "news", "--image", "m-2", "--tag", "candidate", "--no-traffic")
         self.assertEqual(json.loads(done.stdout)["tag_url"], "https://candidate---news-x.a.run.app")
         call, = self.calls("gcloud", "run", "deploy", "news")
-        for words in ("--image europe-docker.pkg.dev/p/r/flambeau:m-2", "--tag candidate", "--no-traffic", "--region europe-west1",
-                      "--project p"):
+        for words in ("--image europe-docker.pkg.dev/p/r/flambeau:m-2", "--tag candidate",
+                      "--no-traffic", "--region europe-west1", "--project p"):
             self.assertIn(words, call)
         self.assertNotIn("--cpu", call)  # Terraform's
 
@@ -135,7 +147,8 @@ class CloudRunTest(unittest.TestCase):
 
     def test_traffic_names_every_share(self):
         self.platform("traffic", "news", "candidate=25")
-        self.assertIn("--to-revisions news-2=25,news-1=75", self.calls("gcloud", "run", "services", "update-traffic")[0])
+        self.assertIn("--to-revisions news-2=25,news-1=75",
+                      self.calls("gcloud", "run", "services", "update-traffic")[0])
 
     def test_roll_back_and_promotion(self):
         self.run_program("deploy/steps/rollback", "news")
@@ -146,9 +159,40 @@ class CloudRunTest(unittest.TestCase):
         self.assertIn("previous=news-1", done.stdout)
         self.assertIn("--to-revisions news-2=100", self.calls("gcloud", "run", "services", "update-traffic", "news")[2])
 
+    def test_a_first_release_that_is_not_good_leaves_no_service(self):
+        alone = {"metadata": {"name": "news"}, "status": {"url": "https://news-x.a.run.app", "traffic": [
+            {"revisionName": "news-1", "percent": 100, "tag": "candidate",
+             "url": "https://candidate---news-x.a.run.app"}]}}
+        self.answers(("run services describe news", alone), ("run revisions list", REVISIONS[1:]))
+        self.run_program("deploy/steps/rollback", "news", "news-1")  # an operator wants it all the same
+        self.assertEqual(self.calls("gcloud", "run", "services", "delete"), [])
+        self.assertIn("NOTHING SERVES NOW", self.run_program("deploy/steps/rollback", "news").stderr)
+        self.assertIn("delete news", self.calls("gcloud", "run", "services", "delete")[0])
+
+    def test_a_candidate_beside_others_is_never_a_reason_to_remove_the_service(self):
+        for shares in ((0, 100), (100, 0)):
+            traffic = [{"revisionName": "news-1", "percent": shares[0]},
+                       {"revisionName": "news-2", "percent": shares[1], "tag": "candidate", "url": "https://c"}]
+            self.answers(("run services describe news",
+                          {**SERVICE, "status": {**SERVICE["status"], "traffic": traffic}}),
+                         ("run revisions list", REVISIONS))
+            self.run_program("deploy/steps/rollback", "news")
+        self.assertEqual(self.calls("gcloud", "run", "services", "delete"), [])
+
+    def test_a_new_service_whose_revision_does_not_get_ready_is_removed(self):
+        there = rows(("run services describe news", SERVICE), ("run revisions list", REVISIONS[1:]))
+        self.answers(("run services describe news", None), ("run deploy", {"then": there}))
+        self.assertIn("did not get ready", self.platform("deploy", "news", "--image", "m-1", code=1).stderr)
+        self.assertEqual(len(self.calls("gcloud", "run", "services", "delete", "news")), 1)
+        self.answers(("run services describe news", SERVICE), ("run deploy", {"then": there}),
+                     ("run revisions list", REVISIONS))
+        self.platform("deploy", "news", "--image", "m-1", code=1)  # of a service that is there
+        self.assertEqual(len(self.calls("gcloud", "run", "services", "delete", "news")), 1)
+
     def test_a_temporary_instance_has_a_name_that_cloud_run_takes(self):
         self.answers(("run services describe", None), ("run deploy", None), ("run revisions list", None))
-        done = self.run_program("deploy/steps/temporary", "News_Classification.v2-12", code=1, GITHUB_RUN_ID="1234567890123")
+        done = self.run_program("deploy/steps/temporary", "News_Classification.v2-12", code=1,
+                                GITHUB_RUN_ID="1234567890123")
         name = done.stdout.splitlines()[0].removeprefix("service=")  # known even though it did not start
         self.assertRegex(name, r"^try-[a-z0-9-]{1,45}$")
         self.assertIn("--labels purpose=acceptance", self.calls("gcloud", "run", "deploy", name)[0])
@@ -177,10 +221,13 @@ class CloudRunTest(unittest.TestCase):
                       FLAMBEAU_TOOLS=str(tools), GITHUB_SHA="abc")
         call, = self.calls("docker", "buildx", "build")
         for words in ("--target serve-with-model", "--tag europe-docker.pkg.dev/p/r/flambeau:m-3", "--label a=b",
-                      "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1", "--build-arg REVISION=abc",
+                      "--label flambeau.model.version=3", "--label flambeau.model.run-id=r1",
+                      "--build-arg REVISION=abc",
                       f"--build-context model={ROOT}/build/image", "--cache-from type=gha", "--push"):
             self.assertIn(words, call)
-        self.assertEqual((ROOT / "build/image/models/m.mar").read_text(), "archive")
+        with zipfile.ZipFile(ROOT / "build/image/models/m.mar") as archive:  # 1.0 in the registry
+            self.assertEqual(json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"], "3")
+            self.assertEqual(archive.read("model.pt"), b"weights")
 
     def test_watch_compares_what_monitoring_says(self):
         monitoring = FakeMonitoring(self)

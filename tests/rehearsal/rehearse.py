@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import workflow
@@ -76,7 +77,8 @@ class Rehearsal:
     # --- what is done ---
 
     def platform(self, *words):
-        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", *words], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", *words], capture_output=True,
+                              text=True)
         if done.returncode:
             raise RuntimeError(done.stderr.strip())
         return json.loads(done.stdout) if done.stdout.strip() else None
@@ -119,8 +121,13 @@ class Rehearsal:
 
     def alias(self, name):
         url = f"{self.tracking}/api/2.0/mlflow/registered-models/alias?name={MODEL}&alias={name}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.load(answer)["model_version"]["version"]
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)["model_version"]["version"]
+        except urllib.error.HTTPError as error:
+            if error.code not in (400, 404):
+                raise
+            return None  # there is no such alias
 
     def no_failed_request(self, during):
         self.check(f"no client saw a failure {during}", not self.traffic.faults,
@@ -141,8 +148,9 @@ class Rehearsal:
         folder.mkdir()
         log = open(folder / "log", "ab")
         self.mlflow = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.tracking.rpartition(":")[2],
-             "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+             "--port", self.tracking.rpartition(":")[2], "--workers", "1",
+             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
              "--artifacts-destination", str(folder / "artifacts")],
             cwd=folder, stdout=log, stderr=log, start_new_session=True)
         while True:
@@ -152,7 +160,8 @@ class Rehearsal:
                 break
             except OSError:
                 if self.mlflow.poll() is not None or time.monotonic() - begin > MLFLOW_START_SECONDS:
-                    raise RuntimeError(f"the MLflow server does not start:\n{(folder / 'log').read_text()[-2000:]}") from None
+                    text = (folder / "log").read_text()[-2000:]
+                    raise RuntimeError(f"the MLflow server does not start:\n{text}") from None
                 time.sleep(0.2)
         self.line(time.monotonic() - begin, f"MLflow {version} at {self.tracking}")
 
@@ -162,13 +171,29 @@ class Rehearsal:
         self.check("its temporary instance is gone", self.platform("list", "--label", "purpose=acceptance") == [])
         return made
 
+    def bad_first_release(self):
+        """Before anything serves: there is nothing to go back to, and what is not good must not serve either."""
+        self.chapter("A first release that answers wrong", "`deployment` ends red, and there is no service")
+        version = self.register_spoiled("answers")
+        self.workflow("deployment", "Acceptance tests of the candidate", "expected World", tag=f"{MODEL}-{version}")
+        self.check("nothing serves", self.platform("list") == [])
+        self.check("the alias production names none", self.alias("production") is None)
+
     def first_deployment(self, made):
         self.chapter(f"Release {MODEL}-{made['version']}: the first one",
                      "the release starts `deployment`; Cloud Run shows the service and its revision")
         self.workflow("deployment", tag=f"{MODEL}-{made['version']}")
         self.check("production serves it", self.serving() == {made["image"]: 100}, str(self.serving()))
         self.check("the alias production names it", self.alias("production") == made["version"])
-        self.traffic = Traffic(self.platform("describe", SERVICE)["url"], MODEL)
+        url = self.platform("describe", SERVICE)["url"]
+        with urllib.request.urlopen(f"{url}/v2/models/{MODEL}", timeout=30) as answer:
+            versions = json.load(answer)["versions"]
+        self.check("it calls itself what the registry calls it", versions == [made["version"]], f"version {versions}")
+        self.traffic = Traffic(url, MODEL)
+
+    def keep_good(self, made):
+        """What bad versions are made from."""
+        shutil.copy(self.work / f"cloud/images/{made['image']}/models/{MODEL}.mar", self.work / "good.mar")
 
     def better_version(self, before, made):
         self.check("it is better", float(made["accuracy"]) > float(before["accuracy"]),
@@ -183,19 +208,7 @@ class Rehearsal:
     def bad_version(self, fault, good, what, fails_at, says):
         """A version that somebody registered by hand and released; `good` is what production serves."""
         self.chapter(f"A bad version: {what}", "`deployment` ends red, the service stays as it was")
-        begin = time.monotonic()
-        folder = self.work / fault
-        flambeau = self.programs / "flambeau"
-        self.quiet(flambeau, "archive", "extract", self.work / "good.mar", "--to", folder / "files")
-        self.quiet(self.programs / "spoil_model", folder / "files/model.pt", folder / "model.pt", fault)
-        self.quiet(flambeau, "archive", "create", "--model-name", MODEL, "--version", "1.0", "--handler", "text_classifier",
-                   "--serialized-file", folder / "model.pt", "--extra-files",
-                   f"{folder}/files/index_to_name.json,{folder}/files/vocabulary.tsv",
-                   "--example", folder / "files/example_input.json", "--export-path", folder)
-        version = self.quiet(sys.executable, ROOT / "tests/rehearsal/register_archive.py", folder / f"{MODEL}.mar", MODEL)
-        version = version.split()[-1]
-        self.quiet(ROOT / "deploy/steps/image", MODEL, version)
-        self.line(time.monotonic() - begin, f"registered by hand as version {version}, its image made")
+        version = self.register_spoiled(fault)
         self.workflow("deployment", fails_at, says, tag=f"{MODEL}-{version}")
         self.check("production serves what it did", self.serving() == {good["image"]: 100}, str(self.serving()))
         self.check("the alias production is where it was", self.alias("production") == good["version"])
@@ -206,6 +219,24 @@ class Rehearsal:
                        newest["image"] == good["image"] or newest["revision"] not in figures)
         self.no_failed_request("meanwhile")
 
+    def register_spoiled(self, fault):
+        """Version of the good model with a fault, registered by hand, its image made."""
+        begin = time.monotonic()
+        folder = self.work / f"spoiled-{time.monotonic_ns()}"
+        flambeau = self.programs / "flambeau"
+        self.quiet(flambeau, "archive", "extract", self.work / "good.mar", "--to", folder / "files")
+        self.quiet(self.programs / "spoil_model", folder / "files/model.pt", folder / "model.pt", fault)
+        self.quiet(flambeau, "archive", "create", "--model-name", MODEL, "--version", "1.0",
+                   "--handler", "text_classifier", "--serialized-file", folder / "model.pt", "--extra-files",
+                   f"{folder}/files/index_to_name.json,{folder}/files/vocabulary.tsv",
+                   "--example", folder / "files/example_input.json", "--export-path", folder)
+        version = self.quiet(sys.executable, ROOT / "tests/rehearsal/register_archive.py", folder / f"{MODEL}.mar",
+                             MODEL)
+        version = version.split()[-1]
+        self.quiet(ROOT / "deploy/steps/image", MODEL, version)
+        self.line(time.monotonic() - begin, f"registered by hand as version {version}, its image made")
+        return version
+
     @staticmethod
     def quiet(*words):
         done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
@@ -214,7 +245,8 @@ class Rehearsal:
         return done.stdout
 
     def operators(self, first, second):
-        self.chapter("An operator goes back a version, and forward again", "`gh workflow run rollback.yml -f revision=…`")
+        self.chapter("An operator goes back a version, and forward again",
+                     "`gh workflow run rollback.yml -f revision=…`")
         revisions = {r["image"]: r["revision"] for r in self.platform("describe", SERVICE)["revisions"]}
         for made in (first, second):
             self.workflow("rollback", revision=revisions[made["image"]])
@@ -238,7 +270,8 @@ class Rehearsal:
         shutil.copytree(service, kept, ignore=shutil.ignore_patterns("nginx*", "*.log"))
         self.platform("delete", SERVICE)
         codes = {file.name: file.read_text().strip() for file in kept.glob("*.exit")}
-        self.check("every instance that was scaled to zero ended with 0", codes and set(codes.values()) == {"0"}, str(codes))
+        self.check("every instance that was scaled to zero ended with 0", codes and set(codes.values()) == {"0"},
+                   str(codes))
         self.end_mlflow()
         left = self.processes()
         self.check("no process is left", not left, "; ".join(left))
@@ -246,7 +279,8 @@ class Rehearsal:
         shutil.rmtree(self.work)
 
     def platform_log(self, revision):
-        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", "logs", SERVICE, revision, "--lines", "2"],
+        done = subprocess.run([sys.executable, ROOT / "deploy/platform/services.py", "logs", SERVICE, revision,
+                               "--lines", "2"],
                               capture_output=True, text=True)
         return done.stdout
 
@@ -278,9 +312,11 @@ class Rehearsal:
         self.set_up()
         # A thousand words are too few to know much, but enough to be served.
         first = self.train("A merge: a first version", "--max-terms 1000 --epochs 2")
+        self.keep_good(first)
+        self.bad_first_release()
         self.first_deployment(first)
         second = self.train("A merge: a better version", "")
-        shutil.copy(self.work / f"cloud/images/{second['image']}/models/{MODEL}.mar", self.work / "good.mar")
+        self.keep_good(second)
         self.better_version(first, second)
         self.bad_version("shape", second, "a class is missing from its answers", "Start the candidate, without traffic",
                          "the model answered 3 classes, but index_to_name.json names 4 labels")
@@ -304,8 +340,10 @@ class Rehearsal:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin", help="default: %(default)s")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/rehearsal", help="made anew, removed at the end")
+    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin",
+                        help="default: %(default)s")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/rehearsal",
+                        help="made anew, removed at the end")
     rehearsal = Rehearsal(parser.parse_args())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("rehearsal: stopped"))
     try:
@@ -315,7 +353,8 @@ def main():
         print(f"rehearsal: what there is to look at lies in {rehearsal.work}")
     finally:
         rehearsal.clean_up()
-    print(f"\nrehearsal: {rehearsal.passed} passed, {rehearsal.failed} failed ({time.monotonic() - rehearsal.begin:.0f} s)")
+    seconds = time.monotonic() - rehearsal.begin
+    print(f"\nrehearsal: {rehearsal.passed} passed, {rehearsal.failed} failed ({seconds:.0f} s)")
     sys.exit(bool(rehearsal.failed))
 
 

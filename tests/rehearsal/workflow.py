@@ -1,7 +1,7 @@
 """Runs a GitHub workflow of ours on this machine: its jobs' `run` steps in order, with their conditions and outputs.
 
-Only what our workflows use is known; anything else is an error. `uses` steps belong to the runner in the cloud (checkout,
-sign-in) and are left out.
+Only what our workflows use is known; anything else is an error. `uses` steps belong to the runner in the cloud
+(checkout, sign-in) and are left out.
 """
 
 import os
@@ -17,7 +17,8 @@ TOKEN = re.compile(r"\s*(?:(&&|\|\||==|!=|!|\(|\)|'[^']*')|([a-z]+)\(\)|([A-Za-z
 
 
 class Evaluator:
-    """Expressions of `contexts`: names with dots, texts, == != && || ! ( ), success() failure() cancelled() always()."""
+    """Expressions of `contexts`: names with dots, texts, == != && || ! ( ), success() failure() cancelled()
+    always()."""
 
     def __init__(self, contexts, failed):
         self.contexts = contexts
@@ -27,7 +28,9 @@ class Evaluator:
         """A text of the workflow with every expression replaced."""
         def replaced(match):
             result = self.value(match[1])
-            return {True: "true", False: "false", None: ""}.get(result, result) if not isinstance(result, str) else result
+            if isinstance(result, str):
+                return result
+            return {True: "true", False: "false", None: ""}.get(result, result)
         return EXPRESSION.sub(replaced, value)
 
     def value(self, expression):

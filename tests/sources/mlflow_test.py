@@ -41,7 +41,8 @@ class MlflowTest(sources_test.SourcesTest):
                 urllib.request.urlopen(cls.uri + "/health", timeout=5).close()
                 return
             except OSError:
-                assert cls.process.poll() is None and time.monotonic() < deadline, (cls.place / "mlflow.log").read_text()
+                running = cls.process.poll() is None and time.monotonic() < deadline
+                assert running, (cls.place / "mlflow.log").read_text()
                 time.sleep(0.2)
 
     @classmethod
@@ -132,7 +133,8 @@ class MlflowTest(sources_test.SourcesTest):
         store = self.folder / "store"
         store.mkdir()
         process, inference, management = self.start(
-            store, {"MLFLOW_TRACKING_URI": self.uri}, "--follow", "models:/followed@production", "--follow-interval", "200")
+            store, {"MLFLOW_TRACKING_URI": self.uri}, "--follow", "models:/followed@production",
+            "--follow-interval", "200")
         answers, ended = [], threading.Event()
 
         def ask():

@@ -29,7 +29,8 @@ LARGE = random.Random(7).randbytes(40 << 20)  # three ranges
 
 def environment(home, more):
     clean = {k: v for k, v in os.environ.items()
-             if not re.match("AWS_|GOOGLE_|GCE_|MLFLOW_|STORAGE_|FLAMBEAU_|TS_|XDG_|PORT$|https?_proxy|HTTPS?_PROXY", k)}
+             if not re.match("AWS_|GOOGLE_|GCE_|MLFLOW_|STORAGE_|FLAMBEAU_|TS_|XDG_|PORT$|https?_proxy|HTTPS?_PROXY",
+                             k)}
     return {**clean, "HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true", **more}
 
 

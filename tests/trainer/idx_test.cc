@@ -66,6 +66,8 @@ TEST_F(IdxTest, FilesThatCannotBeUsedAreNamed) {
   EXPECT_THAT(Error(), HasSubstr("it is no IDX file of bytes in 3 dimensions"));
   std::filesystem::remove(folder_.path() / "train-images-idx3-ubyte");
   EXPECT_THAT(Error(), HasSubstr("there is no file"));
+  std::filesystem::create_symlink("train-images-idx3-ubyte", folder_.path() / "train-images-idx3-ubyte");
+  EXPECT_THAT(Error(), HasSubstr("train-images-idx3-ubyte: Too many levels of symbolic links"));
 }
 
 TEST(GreyPngTest, TheHandlersReadWhatItWrites) {

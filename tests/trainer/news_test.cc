@@ -112,6 +112,11 @@ TEST_F(NewsTest, AFileThatIsMissingOrHasTooFewClassesIsNamed) {
   options_.data = folder_.path() / "none.csv";
   EXPECT_EQ(Run(), kFailed);
   EXPECT_THAT(err_.str(), HasSubstr("there is no file"));
+  std::filesystem::create_symlink("loop.csv", folder_.path() / "loop.csv");
+  options_.data =
+      folder_.path() / "loop.csv";  // as a folder that may not be entered: not missing, unreadable
+  EXPECT_EQ(Run(), kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("loop.csv: Too many levels of symbolic links"));
   options_.data = folder_.Write("one.csv", "1,a b\n1,c d\n2,e\n2,f\n3,g\n3,h\n");
   EXPECT_EQ(Run(), kFailed);
   EXPECT_THAT(err_.str(), HasSubstr("one.csv: the class 4 (Sci/Tech) has 0 rows, needed are at least 2"));
@@ -158,6 +163,14 @@ TEST_F(NewsTest, CtrlCPacksTheBestWeightsSoFar) {
   const auto anew = Summary()["lineage"];
   EXPECT_EQ(anew["resumed_from"], nullptr);
   EXPECT_EQ(resumed["weights_sha256"], anew["weights_sha256"]);
+}
+
+TEST_F(NewsTest, AFolderThatCannotBeWrittenIsNamedWithTheReasonBeforeTheWork) {
+  options_.data = folder_.path() / "none.csv";  // is not even opened
+  options_.out = folder_.Write("file", "") / "below/store";
+  EXPECT_EQ(Run(), kFailed);
+  EXPECT_THAT(err_.str(), HasSubstr("file: Not a directory; choose another one with --out"));
+  EXPECT_THAT(err_.str(), testing::Not(HasSubstr("none.csv")));
 }
 
 TEST_F(NewsTest, ACheckpointOfOtherOptionsIsRefused) {

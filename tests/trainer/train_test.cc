@@ -106,6 +106,17 @@ TEST(TrainTest, ATrainingThatWasStoppedAndResumedGivesTheWeightsOfOneThatWasNot)
   EXPECT_THAT(sample.TrainWith(options).error().message, testing::HasSubstr("is no checkpoint"));
 }
 
+TEST(TrainTest, WhyTheFolderOfCheckpointsCannotBeMadeIsSaid) {
+  const Sample480 sample;
+  const TestFolder folder;
+  TrainOptions options;
+  options.checkpoint.file = folder.Write("file", "") / "below/news.pt";
+  options.checkpoint.every = 1;
+  const auto trained = sample.TrainWith(options);
+  ASSERT_FALSE(trained);
+  EXPECT_THAT(trained.error().message, testing::HasSubstr("file/below for checkpoints: Not a directory"));
+}
+
 TEST(TrainTest, TheLastCheckpointOfAProgramThatDiedIsUsed) {
   const Sample480 sample;
   const TestFolder folder;

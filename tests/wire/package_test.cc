@@ -246,6 +246,17 @@ TEST_F(PackageTest, TorchScriptUnderTheEndingPt2IsToldApart) {
                       "InvalidModelException", "the file is TorchScript, not a .pt2 package"));
 }
 
+TEST(PackageStartTest, AllOfAStoreIsItsPackagesToo) {
+  const TemporaryFolder store;
+  fs::copy_file(PackageFile("mlp.pt2"), store / "mlp.pt2");
+  fs::copy_file(ModelFile("double.pt"), store / "double.pt");
+  ServerProcess server({{}, {"--model-store", store.path().string(), "--models", "all"}, {}});
+  EXPECT_THAT(ModelNames(server), testing::ElementsAre("double", "mlp")) << server.Log();
+  EXPECT_EQ(DescribeOne(server, "mlp").at("runtime"), "aotinductor");
+  EXPECT_EQ(PostJson(server.inference(), "/predictions/mlp", Expected("mlp")["x"].dump()).status, 200);
+  EXPECT_EQ(Get(server.inference(), "/ping").status, 200);
+}
+
 TEST_F(PackageTest, AnArchiveBringsItsOwnDeclaration) {
   const Ran packed =
       RunProgram({"archive", "create", "--model-name", "packed", "--version", "2.0", "--serialized-file",

@@ -126,6 +126,31 @@ TEST(StartTest, CheckConfigSaysEverythingThatIsWrong) {
   EXPECT_THAT(ran.out, HasSubstr("/nowhere"));
 }
 
+TEST(StartTest, CheckConfigRefusesKeysThatNobodyKnowsAndAServerIgnoresThem) {
+  const TemporaryFolder folder;
+  const std::string file =
+      folder.Write("config.properties", "grace=5\nbatch_sise=2\n\nthis_is_mine=1\nnumber_of_gpu=1\n")
+          .string();
+  const Ran ran = Serve({"--check-config", "--config", file});
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.out, HasSubstr("error: " + file +
+                                 ":2: the key `batch_sise` is unknown; did you mean "
+                                 "`batch_size`?"));
+  EXPECT_THAT(ran.out, HasSubstr("error: " + file + ":4: the key `this_is_mine` is unknown\n"));
+  EXPECT_THAT(ran.out, HasSubstr("would start and ignore 2 unknown keys"));
+  EXPECT_THAT(ran.out, HasSubstr("warning: " + file + ":5: `number_of_gpu`"));
+
+  ServerProcess server({{}, {"--config", file}, {}});
+  EXPECT_THAT(server.Log(),
+              HasSubstr(":2: the key `batch_sise` is unknown; did you mean `batch_size`?; it is "
+                        "ignored"));
+  EXPECT_EQ(server.Stop(), 0) << server.Log();
+
+  // TorchServe's own keys are no reason to refuse a file.
+  const std::string known = folder.Write("known.properties", "number_of_gpu=1\nvmargs=-Xmx1g\n").string();
+  EXPECT_EQ(Serve({"--check-config", "--config", known}).code, 0);
+}
+
 TEST(StartTest, HelpListsTheSettingsWithTheirDefaults) {
   const Ran ran = Serve({"--help"});
   EXPECT_EQ(ran.code, 0);

@@ -70,6 +70,8 @@ Findings CheckSettings(const ParsedConfig& config) {
   for (const std::string& error : config.errors)
     findings.push_back(Wrong(error, "`flambeau serve --check-config` shows where each value is from"));
   for (const std::string& warning : config.warnings) findings.push_back(Doubtful(warning, ""));
+  for (const std::string& unknown : config.unknown_keys)
+    findings.push_back(Doubtful(unknown, "correct or remove it: a server ignores it"));
   if (!findings.empty()) return findings;
   for (const std::string& note : config.notes) findings.push_back(Fine(note));
   if (findings.empty()) findings.push_back(Fine("the settings are usable"));

@@ -89,10 +89,7 @@ std::set<std::string> NamedModels(const std::string& load_models) {
 }
 
 bool IsArchive(const fs::path& path) {
-  const std::string name = path.filename().string();
-  if (name.starts_with('.')) return false;
-  return name.ends_with(".mar") || name.ends_with(".tar.gz") || name.ends_with(".tgz") ||
-         name.ends_with(".pt") || name.ends_with(".pt2");
+  return !path.filename().string().starts_with('.') && HasArchiveName(path);
 }
 
 Finding Look(const Place& place, const fs::path& path, bool loaded) {

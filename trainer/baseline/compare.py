@@ -3,8 +3,9 @@
 
 Usage: compare.py [--seeds 5] [--flambeau-train build/release/bin/flambeau-train] FILE.csv [FILE.csv ...]
 
-All files (class,title,description) are one pool of rows. Each seed draws `--held-out` of them, stratified by class; every model
-trains on the rest and is judged on those rows once, none of them chosen by it: of flambeau-train the last iteration counts.
+All files (class,title,description) are one pool of rows. Each seed draws `--held-out` of them, stratified by class;
+every model trains on the rest and is judged on those rows once, none of them chosen by it: of flambeau-train the last
+iteration counts.
 With --fixed the last file is what models are judged on, and the others are what they train on: one run.
 Needs scikit-learn; fastText (PyPI: fasttext-wheel) is left out where it is not installed.
 """

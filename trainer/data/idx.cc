@@ -47,7 +47,11 @@ Result<fs::path> Find(const fs::path& folder, const std::string& name) {
   std::error_code error;
   for (const char* ending : {"", ".gz"}) {
     const fs::path file = folder / (name + ending);
-    if (fs::is_regular_file(file, error)) return file;
+    const fs::file_status status = fs::status(file, error);
+    if (fs::is_regular_file(status)) return file;
+    if (error && status.type() != fs::file_type::not_found) {
+      return Internal(fmt::format("cannot read {}: {}", file.string(), error.message()));
+    }
   }
   return Status{Code::kNotFound, fmt::format("there is no file {}[.gz]", (folder / name).string())};
 }

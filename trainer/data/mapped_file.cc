@@ -16,8 +16,11 @@ namespace serve::trainer {
 Result<MappedFile> MappedFile::Open(const std::filesystem::path& file) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) {
+  if (status.type() == std::filesystem::file_type::not_found) {
     return Status{Code::kNotFound, fmt::format("there is no file {}", file.string())};
+  }
+  if (!std::filesystem::exists(status)) {
+    return Internal(fmt::format("cannot read {}: {}", file.string(), error.message()));
   }
   if (std::filesystem::is_directory(status)) {
     return InvalidArgument(fmt::format("{} is a folder; name a file", file.string()));

@@ -63,6 +63,10 @@ Status SaveCheckpoint(const fs::path& file, const Checkpoint& checkpoint,
                       torch::optim::LBFGS& optimizer) try {
   std::error_code error;
   if (file.has_parent_path()) fs::create_directories(file.parent_path(), error);
+  if (error) {  // what libtorch says of it is not why
+    return Internal(fmt::format("cannot make the folder {} for checkpoints: {}", file.parent_path().string(),
+                                error.message()));
+  }
   torch::serialize::OutputArchive archive;
   archive.write("format", c10::IValue(kFormat));
   archive.write("fingerprint", c10::IValue(checkpoint.fingerprint));

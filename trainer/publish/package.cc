@@ -1,6 +1,8 @@
 #include "trainer/publish/package.h"
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <string_view>
 #include <system_error>
@@ -33,7 +35,8 @@ Result<WorkFolder> WorkFolder::Make() {
   std::error_code error;
   std::string path = (fs::temp_directory_path(error) / "flambeau-train-XXXXXX").string();
   if (error || mkdtemp(path.data()) == nullptr) {
-    return Internal(fmt::format("cannot make a temporary folder {}; is TMPDIR right?", path));
+    const std::string reason = error ? error.message() : std::strerror(errno);
+    return Internal(fmt::format("cannot make a temporary folder {}: {}; is TMPDIR right?", path, reason));
   }
   return WorkFolder(path);
 }

@@ -28,13 +28,14 @@ TEST(StartModelsTest, TheQueryOfAUrlIsNoName) {
 
 TEST(StartModelsTest, AllIsEveryArchiveOfTheStoreInOrder) {
   const TemporaryFolder store;
-  for (const char* name : {"b.mar", "a.tar.gz", "c.pt", ".hidden.mar", "notes.txt", "d.mar.partial.7"})
+  for (const char* name : {"b.mar", "a.tar.gz", "c.pt", "e.pt2", "f.tgz", ".hidden.mar", ".hidden.pt2",
+                           "notes.txt", "d.mar.partial.7"})
     store.Write(name, "");
   store.Write("folder/MAR-INF/MANIFEST.json", "{}");
   store.Write("other/readme", "");
   EXPECT_THAT(ParseLoadModels("ALL", store.path().string()),
               ElementsAre(StartItem{"", "a.tar.gz"}, StartItem{"", "b.mar"}, StartItem{"", "c.pt"},
-                          StartItem{"", "folder"}));
+                          StartItem{"", "e.pt2"}, StartItem{"", "f.tgz"}, StartItem{"", "folder"}));
   EXPECT_THAT(ParseLoadModels("all", "/no/such/folder"), IsEmpty());
 }
 

@@ -165,11 +165,12 @@ TEST_F(ConfigTest, AnUnknownFlagIsAUsageErrorWithTheNearestOne) {
   EXPECT_TRUE(Parse({"--batch-size", "--grace", "1"}).usage_error);
 }
 
-TEST_F(ConfigTest, AnUnknownKeyOfTheFileIsAWarningWithTheNearestOne) {
+TEST_F(ConfigTest, AnUnknownKeyOfTheFileStopsNoServerAndIsNamedWithTheNearestOne) {
   const std::string file = Write("c.properties", "job_que_size=5\nmy_plugin_key=x\n");
   const ParsedConfig config = Parse({"--config", file});
   EXPECT_THAT(config.errors, IsEmpty());
-  EXPECT_THAT(config.warnings,
+  EXPECT_THAT(config.warnings, IsEmpty());
+  EXPECT_THAT(config.unknown_keys,
               ElementsAre(AllOf(HasSubstr(file + ":1"), HasSubstr("did you mean `job_queue_size`")),
                           AllOf(HasSubstr(file + ":2"), HasSubstr("`my_plugin_key` is unknown"))));
 }
@@ -396,8 +397,8 @@ TEST_F(ConfigTest, TheReportShowsFindingsAndEveryValueWithItsSource) {
   const std::string file = Write("c.properties", "batch_size=2\nunheard_of=1\n");
   const std::string report = CheckReport(Parse({"--config", file, "--grace", "x"}));
   EXPECT_THAT(report, HasSubstr("error: --grace: `grace` = 'x'"));
-  EXPECT_THAT(report, HasSubstr("warning: " + file + ":2"));
-  EXPECT_THAT(report, HasSubstr("not usable: 1 error."));
+  EXPECT_THAT(report, HasSubstr("error: " + file + ":2"));
+  EXPECT_THAT(report, HasSubstr("not usable: 2 errors."));
   EXPECT_THAT(report, HasSubstr("= 2   (" + file + ":1)"));
   EXPECT_THAT(report, HasSubstr("= 100   (default)"));
   EXPECT_THAT(CheckReport(Parse({})), HasSubstr("The configuration is usable."));

@@ -275,6 +275,7 @@ TEST(TraceSettingsTest, OpenTelemetrysVariablesAreRead) {
   const ParsedConfig config = ParseConfig({},
                                           {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/"},
                                            {"OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b,x=y=z"},
+                                           {"OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"},
                                            {"OTEL_EXPORTER_OTLP_TIMEOUT", "250"},
                                            {"OTEL_SERVICE_NAME", "news"},
                                            {"OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod"},
@@ -287,6 +288,7 @@ TEST(TraceSettingsTest, OpenTelemetrysVariablesAreRead) {
   const TraceExport& traces = config.options.trace_export;
   EXPECT_EQ(traces.endpoint, "http://collector:4318/v1/traces");
   EXPECT_EQ(traces.headers, (KeyValues{{"api-key", "a b"}, {"x", "y=z"}}));
+  EXPECT_TRUE(traces.gzip);
   EXPECT_EQ(traces.timeout.count(), 250);
   EXPECT_EQ(traces.service_name, "news");
   EXPECT_EQ(traces.resource, (KeyValues{{"deployment.environment.name", "prod"}}));

@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 #include <vector>
+#include <zlib.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -165,8 +166,8 @@ HttpAnswer Answer(int status, std::string body = "{}") {
 
 class ExporterTest : public testing::Test {
  protected:
-  TraceExport Options() {
-    TraceExport options;
+  TraceExport Options() const {
+    TraceExport options = options_;
     options.endpoint = "http://collector/v1/traces";
     options.headers = {{"api-key", "secret"}};
     options.interval = std::chrono::hours(1);  // the stop sends
@@ -181,6 +182,7 @@ class ExporterTest : public testing::Test {
     exporter.Take(std::vector<RequestSpan>(count, Example()));
     EXPECT_TRUE(exporter.Stop(std::chrono::seconds(60)));
   }
+  TraceExport options_;
   Metrics metrics_{false};
 };
 
@@ -194,6 +196,40 @@ TEST_F(ExporterTest, WhatWaitsIsSentAtTheStopInCallsOfALimitedSize) {
   EXPECT_THAT(call.headers, testing::Contains(testing::Pair("Content-Type", "application/json")));
   EXPECT_THAT(call.headers, testing::Contains(testing::Pair("api-key", "secret")));
   EXPECT_EQ(metrics_.spans_exported.Value(), 1800u);
+}
+
+/// What a gzip body of at most a megabyte holds.
+std::string Unpacked(const std::string& packed) {
+  std::string text(1'000'000, '\0');
+  z_stream stream{};
+  EXPECT_EQ(inflateInit2(&stream, 15 + 16), Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  stream.next_out = reinterpret_cast<Bytef*>(text.data());
+  stream.avail_out = static_cast<uInt>(text.size());
+  EXPECT_EQ(inflate(&stream, Z_FINISH), Z_STREAM_END);
+  text.resize(stream.total_out);
+  inflateEnd(&stream);
+  return text;
+}
+
+TEST_F(ExporterTest, BodiesArePackedWhereTheSettingSaysSo) {
+  const auto coding = testing::Pair("Content-Encoding", testing::_);
+  Collector plain({Answer(200)});
+  Run(plain, 100);
+  ASSERT_EQ(plain.calls().size(), 1u);
+  EXPECT_THAT(plain.calls()[0].headers, Not(testing::Contains(coding)));
+
+  Collector collector({Answer(503), Answer(200)});  // the second try sends the same
+  options_.gzip = true;
+  Run(collector, 100);
+  ASSERT_EQ(collector.calls().size(), 2u);
+  for (const HttpCall& call : collector.calls()) {
+    EXPECT_THAT(call.headers, testing::Contains(testing::Pair("Content-Encoding", "gzip")).Times(1));
+    EXPECT_LT(call.body.size() * 10, plain.calls()[0].body.size());
+    const auto json = nlohmann::json::parse(Unpacked(call.body));
+    EXPECT_EQ(json.at("resourceSpans").at(0).at("scopeSpans").at(0).at("spans").size(), 300u);
+  }
 }
 
 TEST_F(ExporterTest, APassingFailureIsTriedAgain) {
