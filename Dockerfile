@@ -39,9 +39,9 @@ FROM ${DEBIAN} AS base
 # runs as another user than its caller.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libarchive13 libcurl4 libfmt9 libjpeg62-turbo \
-       libmimalloc2.0 libpng16-16 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 libutf8proc2 libwebp7 \
-       libyaml-cpp0.7 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libbz2-1.0 libcurl4 libfmt9 libjpeg62-turbo \
+       liblzma5 libmimalloc2.0 libnettle8 libpng16-16 libprometheus-cpp-core1.0 libsimdjson14 libspdlog1.10 libssl3 \
+       libutf8proc2 libwebp7 libyaml-cpp0.7 libzstd1 zlib1g \
     && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
 COPY --from=trees /libtorch/ /
@@ -74,7 +74,7 @@ ENV FLAMBEAU_CONFIG_FILE=/etc/flambeau/config.properties
 USER 65532:65532
 EXPOSE 8080 8082
 STOPSIGNAL SIGTERM
-# `flambeau ping` asks the port of $PORT, as the server listens there.
+# `flambeau ping` asks the port of $PORT, as the server listens there. Where that asks for tokens, it needs one: FLAMBEAU_TOKEN.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["flambeau", "ping", "--quiet"]
 ENTRYPOINT ["flambeau", "serve"]
 

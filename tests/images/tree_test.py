@@ -68,6 +68,19 @@ def ask(moved, work):
     return {line.split(maxsplit=5)[5] for line in lines if "/" in line}
 
 
+def check_licences(tree):
+    """Ours, of what is compiled in, and of libtorch as far as its folder has them."""
+    folder = tree / "usr/local/share/doc/flambeau"
+    assert (folder / "LICENSE").is_file(), "no licence of Flambeau"
+    archive = pathlib.Path("/usr/share/doc/libarchive-dev/copyright")
+    if archive.exists():
+        assert (folder / "libarchive-dev/copyright").read_bytes() == archive.read_bytes(), "no licence of libarchive"
+    there = pathlib.Path(LIBTORCH)
+    for text in [*there.glob("LICENSE*"), *there.glob("licenses/**/LICENSE*")]:
+        copied = folder / "libtorch" / text.relative_to(there)
+        assert copied.is_file() and copied.read_bytes() == text.read_bytes(), f"{copied} is not {text}"
+
+
 def main():
     work = pathlib.Path(FOLDER)
     shutil.rmtree(work, ignore_errors=True)
@@ -77,12 +90,15 @@ def main():
                        check=True)
         moved = work / "moved to"
         (work / "made here").rename(moved)
+        check_licences(moved)
         mapped = ask(moved, work)
         libraries = [pathlib.Path(path) for path in mapped if ".so" in path]
         assert any(path.name == "libtorch_cpu.so" for path in libraries), f"no libtorch among {libraries}"
         strange = [str(path) for path in libraries
                    if moved.resolve() not in path.parents and not path.name.startswith(OF_SYSTEM)]
         assert not strange, f"not taken from the tree: {strange}"
+        unused = [path.name for path in moved.rglob("libicudata.so*")]
+        assert not unused, f"{unused}: 30 MB of tables that nothing uses; see cmake/Archive.cmake"
         for name in ("flambeau", "torchserve", "torch-model-archiver"):
             subprocess.run([moved / "usr/local/bin" / name, "--help"], check=True, stdout=subprocess.DEVNULL)
         again = subprocess.run([TREE, moved, "--release", RELEASE], capture_output=True, text=True)

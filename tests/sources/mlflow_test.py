@@ -121,7 +121,7 @@ class MlflowTest(sources_test.SourcesTest):
         self.assertIn("not found", self.refused("models:/folder/9", more).lower())
         self.assertIn("not found", self.refused("runs:/0123456789abcdef0123456789abcdef/m.mar", more).lower())
         self.assertIn("MLFLOW_TRACKING_URI", self.refused("models:/folder/1"))
-        url = urllib.parse.quote(f"mlflow-artifacts://elsewhere:5000/0/x", safe=":/")
+        url = urllib.parse.quote("mlflow-artifacts://elsewhere:5000/0/x", safe=":/")
         self.assertIn("names another server", self.refused(url, more))
 
     def test_a_server_follows_an_alias_and_loses_no_request(self):
