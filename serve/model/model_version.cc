@@ -12,7 +12,6 @@
 #include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
 #include "serve/base/random_id.h"
-#include "serve/base/thread_slice.h"
 #include "serve/model/decode_stage.h"
 
 namespace serve {
@@ -218,13 +217,7 @@ Result<Response> ModelVersion::RenderUncounted(const Output& output, const Rende
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
   Count(WorkerState::kReady, 1);
-  bool short_slices = false;
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
-    // Beside I/O threads, which take short slices, the worker of a small model would wait for milliseconds.
-    if (!short_slices && RunsOnCaller()) {
-      PreferShortSlices();
-      short_slices = true;
-    }
     Count(WorkerState::kReady, -1);
     Count(WorkerState::kBusy, 1);
     runtime()->PrepareThread(intra_op_threads_.load(std::memory_order_relaxed));
