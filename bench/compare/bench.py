@@ -134,7 +134,7 @@ class Bench:
             return None
         inputs = [word for declaration in model.declarations for word in ("--input", declaration)]
         command = [program, "--model", model.file, *inputs, "--batch", batch, "--threads", threads,
-                   "--variants", variants, "--seconds", 5 if variants == "all" else 2, "--json"]
+                   "--variants", variants, "--seconds", 5 if variants == "all" else 3, "--json"]
         result = subprocess.run([str(word) for word in command], text=True, capture_output=True, check=False)
         if result.returncode:
             self.note(f"{model.name}: in_process failed: {result.stderr.strip()[-300:]}")

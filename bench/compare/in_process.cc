@@ -10,12 +10,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -122,7 +122,7 @@ class Runner {
 };
 
 int Measure(const std::string& file, const std::vector<Input>& inputs, std::int64_t batch, int threads,
-            bool all, double seconds) {
+            const std::string& only, double seconds) {
   at::set_num_threads(threads);
   const c10::InferenceMode guard;
   torch::jit::registerPrePass([](std::shared_ptr<torch::jit::Graph>& graph) {
@@ -158,7 +158,7 @@ int Measure(const std::string& file, const std::vector<Input>& inputs, std::int6
   };
   std::vector<Entry> entries;
   for (const Way& way : kWays) {
-    if (!all && std::strcmp(way.name, "plain") != 0) continue;
+    if (only != "all" && only != way.name) continue;
     Entry entry{way.name, nullptr, 0, 0, ""};
     try {
       entry.runner = std::make_unique<Runner>(module, way);
@@ -183,6 +183,7 @@ int Measure(const std::string& file, const std::vector<Input>& inputs, std::int6
     }
   }
 
+  if (entries.empty()) throw std::runtime_error("there is no variant named " + only);
   const Entry* best = &entries.front();
   std::printf(
       "{\"threads\": %d, \"load_ms\": %.1f, \"first_run_ms\": %.1f, \"rss_mb\": %.1f,\n \"variants\": [",
@@ -203,7 +204,7 @@ int main(int count, char** arguments) {
   std::vector<Input> inputs;
   std::int64_t batch = 1;
   int threads = 1;
-  bool all = true;
+  std::string only = "all";
   double seconds = 2;
   for (int i = 1; i < count; ++i) {
     const std::string flag = arguments[i];
@@ -222,7 +223,7 @@ int main(int count, char** arguments) {
     } else if (flag == "--threads") {
       threads = std::stoi(value);
     } else if (flag == "--variants") {
-      all = value != "plain";
+      only = value;
     } else if (flag == "--seconds") {  // for each way
       seconds = std::stod(value);
     } else {
@@ -233,13 +234,13 @@ int main(int count, char** arguments) {
   if (file.empty() || inputs.empty()) {
     std::fputs(
         "in_process --model FILE --input name:dtype:[shape]… [--batch N] [--threads N] [--variants "
-        "all|plain] "
+        "all|NAME] "
         "[--seconds S]\n",
         stderr);
     return 2;
   }
   try {
-    return Measure(file, inputs, batch, threads, all, seconds);
+    return Measure(file, inputs, batch, threads, only, seconds);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "in_process: %s\n", error.what());
     return 1;

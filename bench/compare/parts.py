@@ -87,6 +87,9 @@ def _large(bench: Bench, name: str, title: str, aim: float, amx_aim: float) -> N
         bench.remember(ours, model)
         for _ in range(bench.rounds):
             bench.load("Flambeau", ours.use(name), model, 8, seconds=2 * bench.seconds)
+            if limit:  # in turn with the server: a shared machine becomes a fifth slower or faster within a minute
+                again = bench.in_process(model, batch=8, threads=default_workers(), variants=limit["best"])
+                bench.figure(name, "in process, best", 8, {"rate": again["best_items_per_s"]})
             bench.load("Flambeau, batch 1", ours.use("single"), model, 8, seconds=2 * bench.seconds)
         bench.tuning[name] = ours.describe(name).get("tuning")
     units = [unit for unit in ("amx_bf16", "avx512_bf16") if unit in cpu_flags()]
@@ -99,9 +102,8 @@ def _large(bench: Bench, name: str, title: str, aim: float, amx_aim: float) -> N
     bench.peers(model, (8,), seconds=2 * bench.seconds)
     rate = bench.rate(name, "Flambeau", 8)
     if limit:
-        best = next(item for item in limit["variants"] if item["name"] == limit["best"])
-        bench.figure(name, "in process, best", 8, {"rate": best["items_per_s"]})
-        bench.ratio(f"{title}: of the best in process ({limit['best']})", rate, best["items_per_s"], 0.97)
+        bench.ratio(f"{title}: of the best in process ({limit['best']})", rate,
+                    bench.rate(name, "in process, best", 8), 0.97)
     bench.ratio_to_peer(f"{title}: times TorchServe, fp32", name, "TorchServe", 8, aim)
     if "amx_bf16" in units:
         bench.ratio_to_peer(f"{title}: times TorchServe, bf16 with AMX", name, "TorchServe", 8, amx_aim, "Flambeau, bf16")
