@@ -76,7 +76,8 @@ def figures_table(bench):
             for connections, results in sorted(by_connections.items()):
                 if "latency_us" not in results[0]:
                     if "rate" in results[0]:
-                        yield f"| {model} | - | {server} | {results[0]['rate']:,.1f} | - | - |"
+                        rate = statistics.median(result["rate"] for result in results)
+                        yield f"| {model} | - | {server} | {rate:,.1f} | - | - |"
                     continue
                 rate, p50, p99 = (statistics.median(values) for values in zip(*(
                     (result["rate"], result["latency_us"]["p50"], result["latency_us"]["p99"]) for result in results)))

@@ -113,7 +113,8 @@ class Checks:
                       if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o6000]
         self.report(not privileged, "no program that changes the user", " ".join(privileged))
         licences = root / "usr/local/share/doc/flambeau"
-        missing = [str(folder.relative_to(root)) for folder in (licences, licences / "libtorch") if not list(folder.rglob("LICENSE*"))]
+        missing = [str(folder.relative_to(root)) for folder in (licences, licences / "libtorch")
+                   if not list(folder.rglob("LICENSE*"))]
         self.report(not missing, "has the licences of libtorch and its own", " ".join(missing))
         config = self.container.config
         self.report(config.get("StopSignal") == "SIGTERM" and bool(config.get("Healthcheck")),
