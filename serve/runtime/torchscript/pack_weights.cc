@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
@@ -77,7 +76,7 @@ std::optional<T> Constant(const Value* value) {
 }
 
 bool IsPackable(const std::optional<at::Tensor>& weight, std::int64_t dimensions) {
-  return weight && weight->dim() == dimensions && weight->numel() >= kFewestWeights && !weight->is_mkldnn() &&
+  return weight && weight->dim() == dimensions && !weight->is_mkldnn() &&
          (weight->scalar_type() == at::kFloat || weight->scalar_type() == at::kBFloat16);
 }
 
@@ -114,10 +113,10 @@ class Packer {
     Value* algorithm = nullptr;  // of gelu
   };
 
-  Value* Empty(const c10::TypePtr& element) {
-    return graph_.insertNode(graph_.createList(element, {}))->output();
+  Value* Scalars() {
+    return graph_.insertNode(graph_.createList(c10::OptionalType::create(c10::NumberType::get()), {}))
+        ->output();
   }
-  Value* Scalars() { return Empty(c10::OptionalType::create(c10::NumberType::get())); }
   Value* Text(std::string_view text) { return graph_.insertConstant(std::string(text)); }
 
   Value* Weight(const at::Tensor& packed) {
@@ -165,7 +164,7 @@ class Packer {
 
   void PackLinear(Node* node) {
     const std::optional<at::Tensor> weight = Constant<at::Tensor>(node->inputs()[1]);
-    if (!IsPackable(weight, 2)) return;
+    if (!IsPackable(weight, 2) || weight->numel() < kFewestWeights) return;
     const Fused fused = WithActivation({.last = node}, node);
     const torch::jit::WithInsertPoint point(fused.last);
     const at::Tensor packed =
@@ -183,8 +182,7 @@ class Packer {
     const auto padding = Constant<std::vector<std::int64_t>>(inputs[4]);
     const auto dilation = Constant<std::vector<std::int64_t>>(inputs[5]);
     const auto groups = Constant<std::int64_t>(inputs[general ? 8 : 6]);
-    if (!weight || weight->dim() != 4 || !stride || !padding || !dilation || !groups) return;
-    if (weight->scalar_type() != at::kFloat && weight->scalar_type() != at::kBFloat16) return;
+    if (!IsPackable(weight, 4) || !stride || !padding || !dilation || !groups) return;
     if (general && Constant<bool>(inputs[6]) != false) return;
     const Fused fused = WithActivation(WithAddition(node), node);
     const torch::jit::WithInsertPoint point(fused.last);
