@@ -127,6 +127,7 @@ Status Race(std::vector<Candidate*>& candidates, const std::vector<SizedBatch>& 
   for (Candidate* candidate : candidates) candidate->best.assign(batches.size(), nanoseconds::max());
   for (int round = 0; round < kRounds && (round == 0 || options.now() < end); ++round) {
     for (Candidate* candidate : candidates) {
+      options.trying(candidate->trial.variant);
       candidate->runtime->PrepareThread(candidate->trial.threads);
       for (std::size_t i = 0; i < batches.size(); ++i) {
         if (options.stop()) return Stopped();
@@ -208,6 +209,7 @@ Result<SearchResult> MakeReady(const std::shared_ptr<Runtime>& plain, const std:
 Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
                                     const std::vector<SizedBatch>& batches, const SearchOptions& options) {
   const TimePoint end = options.now() + options.budget;
+  options.trying(kPlainVariant);
   plain->PrepareThread(options.threads);
   const Result<nanoseconds> alone = Measure(*plain, batches.front(), options.now);
   if (!alone) return alone.error();
@@ -224,6 +226,12 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
   for (const std::string& name : plain->Variants(options.precision)) {
     if (options.stop()) return Stopped();
     Candidate candidate{TrialOf(name, 1, options.threads), nullptr, {}};
+    if (const auto refused = options.refused.find(name); refused != options.refused.end()) {
+      candidate.trial.refused = refused->second;
+      candidates.push_back(std::move(candidate));
+      continue;
+    }
+    options.trying(name);
     Result<std::shared_ptr<Runtime>> made = plain->MakeVariant(name);
     Status status = made ? Status{} : made.error();
     if (made) {
@@ -295,6 +303,11 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
   const std::string variant = winner->trial.variant;
   const std::shared_ptr<Runtime> chosen = winner->runtime;
   candidates.clear();  // their memory, before more is compiled
+  result.runtime = chosen;
+  result.variant = variant;
+  result.workers = workers;
+  result.threads = threads;
+  if (options.only_choose) return result;
   chosen->PrepareThread(threads);
   for (const SizedBatch& batch : batches) {
     if (options.stop()) return Stopped();
@@ -307,10 +320,6 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
     if (!took) return took.error();
     result.times.emplace_back(batch.rows, *took);
   }
-  result.runtime = chosen;
-  result.variant = variant;
-  result.workers = workers;
-  result.threads = threads;
   return result;
 }
 

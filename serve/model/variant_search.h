@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,11 +33,14 @@ struct SizedBatch {
 
 struct SearchOptions {
   Precision precision = Precision::kFloat32;
-  int threads = 1;                           // that one worker may use
-  int cpus = 1;                              // of the process
-  bool may_add_workers = false;              // whether several workers with fewer threads each are tried
-  std::chrono::milliseconds budget{20'000};  // no new round begins after it
-  std::function<bool()> stop = [] { return false; };  // asked between runs
+  int threads = 1;                             // that one worker may use
+  int cpus = 1;                                // of the process
+  bool may_add_workers = false;                // whether several workers with fewer threads each are tried
+  std::chrono::milliseconds budget{20'000};    // no new round begins after it
+  std::map<std::string, std::string> refused;  // variants that are not tried, and why
+  bool only_choose = false;                    // the result names the winner; MakeReady does the rest
+  std::function<bool()> stop = [] { return false; };                                   // asked between runs
+  std::function<void(const std::string& variant)> trying = [](const std::string&) {};  // what comes next
   std::function<TimePoint()> now = SteadyClock::now;  // a test brings its own clock
 };
 

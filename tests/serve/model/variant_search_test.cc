@@ -76,9 +76,9 @@ std::vector<SizedBatch> Batches() {
   return batches;
 }
 
-SearchResult Search(std::map<std::string, Behaviour> variants, Precision precision = Precision::kFloat32) {
+SearchResult Search(std::map<std::string, Behaviour> variants, Precision precision = Precision::kFloat32,
+                    SearchOptions options = {}) {
   const auto plain = std::make_shared<TwiceRuntime>(Behaviour{}, std::move(variants));
-  SearchOptions options;
   options.precision = precision;
   options.now = Now;
   Result<SearchResult> result = SearchVariants(plain, Batches(), options);
@@ -114,6 +114,30 @@ TEST(VariantSearchTest, AVariantThatFailsIsRefusedWithItsReason) {
   const SearchResult result = Search({{"a", {.per_row = microseconds(10), .throws = true}}});
   EXPECT_EQ(result.variant, "plain");
   EXPECT_THAT(TrialOf(result, "a").refused, HasSubstr("not implemented"));
+}
+
+TEST(VariantSearchTest, AVariantThatIsKnownToBeBadIsNotTried) {
+  std::vector<std::string> tried;
+  SearchOptions options;
+  options.refused = {{"a", "it crashed"}};
+  options.trying = [&](const std::string& variant) { tried.push_back(variant); };
+  const SearchResult result =
+      Search({{"a", {.per_row = microseconds(10)}}, {"b", {.per_row = microseconds(50)}}},
+             Precision::kFloat32, options);
+  EXPECT_EQ(result.variant, "b");
+  EXPECT_EQ(TrialOf(result, "a").refused, "it crashed");
+  EXPECT_THAT(tried, ::testing::AllOf(::testing::Contains("plain"), ::testing::Contains("b"),
+                                      ::testing::Not(::testing::Contains("a"))));
+}
+
+TEST(VariantSearchTest, AChoiceAloneIsNotMadeReady) {
+  SearchOptions options;
+  options.only_choose = true;
+  const SearchResult result =
+      Search({{"a", {.per_row = microseconds(50), .specialized = true}}}, Precision::kFloat32, options);
+  EXPECT_EQ(result.variant, "a");
+  EXPECT_TRUE(result.times.empty());
+  EXPECT_THAT(dynamic_cast<TwiceRuntime&>(*result.runtime).specialized(), ::testing::ElementsAre(1, 4));
 }
 
 TEST(VariantSearchTest, AVariantThatAnswersOtherwiseIsRefusedHoweverFast) {
