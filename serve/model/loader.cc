@@ -287,7 +287,9 @@ Result<ModelHandle> Loader::LoadUnpacked(Attempt& attempt, const UnpackedArchive
   runtime_options.inputs = info.inputs;
   runtime_options.batch = request.batch.declared() ? request.batch : manifest.batch;
   runtime_options.scratch = unpack_folder_;
+  runtime_options.own_file = archive.temporary;
   info.artifact = file;
+  info.loading = runtime_options;
   if (file.extension() == ".pt2") info.runtime = "aotinductor";
   attempt.StartClock(info, options.startup_timeout);
   if (const std::int64_t most = runtime_options.batch.max; most > 0 && options.scheduler.batch_size > most) {

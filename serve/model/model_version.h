@@ -47,6 +47,7 @@ struct VersionInfo {
   std::string handler;  // `tensor`, `text_classifier`
   std::string runtime = "torchscript";
   std::filesystem::path artifact;  // the model file
+  RuntimeOptions loading;          // how it was loaded
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   nlohmann::ordered_json lineage;  // null when the archive brings none

@@ -15,6 +15,7 @@ struct RuntimeOptions {
   std::vector<TensorSpec> inputs;  // as the archive or the call declares them; may be empty
   BatchRange batch;                // rows that one Run may bring; may be undeclared
   std::filesystem::path scratch;   // where a runtime may unpack to while it loads; empty: TMPDIR
+  bool own_file = false;           // nobody changes the file as long as the runtime lives: it may be mapped
 };
 
 /// What a variant of a model may compute with.

@@ -14,6 +14,7 @@
 #include <torch/version.h>
 
 #include "serve/runtime/torchscript/error_text.h"
+#include "serve/runtime/torchscript/map_weights.h"
 #include "serve/runtime/torchscript/tensors.h"
 #include "serve/runtime/torchscript/variants.h"
 
@@ -168,9 +169,10 @@ bool TorchScriptFactory::Accepts(const std::filesystem::path& file) const {
 }
 
 Result<std::unique_ptr<Runtime>> TorchScriptFactory::Load(const std::filesystem::path& file,
-                                                          const RuntimeOptions& /*options*/) {
+                                                          const RuntimeOptions& options) {
   try {
-    torch::jit::Module module = torch::jit::load(file.string(), c10::kCPU);
+    torch::jit::Module module =
+        options.own_file ? LoadMapped(file) : torch::jit::load(file.string(), c10::kCPU);
     module.eval();
     if (!module.find_method("forward")) {
       return InvalidArgument("the module has no method named forward");
