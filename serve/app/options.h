@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "serve/api/options.h"
 #include "serve/base/log.h"
@@ -56,6 +57,7 @@ struct AppOptions {
   int intra_op_threads = 0;      // of one worker; 0: planned from the CPU quota
   AutoscaleOptions autoscale;
   std::chrono::milliseconds tuning_budget{20'000};  // of one version
+  std::vector<std::string> search_command;          // of TunerOptions; no setting: the program itself
   std::string tuning_folder;  // where results of tuning are kept; empty: `.tuning` in the model store
   std::uint64_t max_archive_bytes = 8ULL << 30;  // of the unpacked files together
 

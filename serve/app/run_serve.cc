@@ -6,6 +6,7 @@
 #include <optional>
 #include <signal.h>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -84,7 +85,9 @@ int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
   for (const std::string& warning : config.warnings) LogWarning("{}", warning);
   for (const std::string& unknown : config.unknown_keys) LogWarning("{}; it is ignored", unknown);
 
-  std::optional<Server> server(std::in_place, config.options, runtimes());
+  AppOptions options = config.options;
+  options.search_command = {"/proc/self/exe", "search-variants", std::to_string(getpid())};
+  std::optional<Server> server(std::in_place, std::move(options), runtimes());
   if (const Status started = server->Start(); !started.ok()) {
     LogError("{}", started.message);
     StopLogging();

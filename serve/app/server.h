@@ -130,4 +130,8 @@ using MakeRuntimes = std::function<std::vector<std::unique_ptr<RuntimeFactory>>(
 int RunServe(const std::vector<std::string>& args, const MakeRuntimes& runtimes,
              const std::function<void()>& listening = {});
 
+/// `flambeau search-variants PID`, which a server of process PID starts: tries the variants of a model and
+/// answers on the standard output (serve/model/search_process.h). Ends with that server.
+int RunSearch(const std::vector<std::string>& args, const MakeRuntimes& runtimes);
+
 }  // namespace serve

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "serve/runtime/runtime.h"
 #include "serve/scheduler/options.h"
@@ -107,6 +108,8 @@ struct TunerOptions {
   std::chrono::milliseconds delay{1'000};    // in the background: the first requests after a load go before
   std::filesystem::path folder;              // where results are kept; empty: nowhere
   int cpus = 1;                              // that this process may use
+  /// What searches for variants in a process of its own, see search_process.h. Empty: this process does.
+  std::vector<std::string> search_command;
 };
 
 }  // namespace serve

@@ -13,6 +13,7 @@
 #include "model_store/archive/sha256.h"
 #include "serve/base/free_memory.h"
 #include "serve/base/log.h"
+#include "serve/model/search_process.h"
 #include "serve/model/variant_search.h"
 
 namespace serve {
@@ -177,6 +178,28 @@ void Tuner::Tune(ModelVersion& version, const Sample& sample) {
   ReturnFreeMemory();
 }
 
+/// In a process of its own where there is something to lose: variants that this process need not know.
+Result<SearchResult> Tuner::Choose(const ModelVersion& version, const std::vector<SizedBatch>& batches,
+                                   const SearchOptions& options) const {
+  const VersionInfo& info = version.info();
+  const std::shared_ptr<Runtime> plain = version.runtime();
+  if (options_.search_command.empty() || info.artifact.empty() || plain->Variants(options.precision).empty())
+    return SearchVariants(plain, batches, options);
+  const Result<SearchResult> found =
+      SearchApart(options_.search_command, {info.artifact, info.loading, batches, options});
+  if (!found && found.error().code == Code::kNotImplemented) {
+    LogWarning("model {} version {}: the server itself searches, for no process can be started: {}",
+               info.name, info.version, found.error().message);
+    return SearchVariants(plain, batches, options);
+  }
+  if (!found) return found.error();
+  Result<SearchResult> ready = MakeReady(plain, found->variant, found->threads, batches, options.stop);
+  if (!ready) return ready.error();
+  ready->workers = found->workers;
+  ready->trials = found->trials;
+  return ready;
+}
+
 void Tuner::Search(ModelVersion& version, const Sample& sample) try {
   const auto stop = [&] { return stopping_.load(std::memory_order_relaxed) || version.closing(); };
   if (stop()) return;
@@ -213,7 +236,7 @@ void Tuner::Search(ModelVersion& version, const Sample& sample) try {
     options.may_add_workers = version.options().workers_planned;
     options.budget = options_.budget;
     options.stop = stop;
-    found = SearchVariants(plain, *batches, options);
+    found = Choose(version, *batches, options);
     if (!found) return give_up(found.error());
     report = {{"format", kFormat},         {"key", key},
               {"variant", found->variant}, {"workers", found->workers},

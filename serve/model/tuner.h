@@ -46,6 +46,9 @@ class Tuner {
   };
   void Run();
   void Search(ModelVersion& version, const Sample& sample);
+  [[nodiscard]] Result<SearchResult> Choose(const ModelVersion& version,
+                                            const std::vector<SizedBatch>& batches,
+                                            const SearchOptions& options) const;
   [[nodiscard]] std::filesystem::path FileFor(const ModelVersion& version, const std::string& key) const;
 
   const TunerOptions options_;

@@ -35,6 +35,7 @@ class ChildProcess {
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
+  [[nodiscard]] pid_t id() const { return process_; }
   void Signal(int signal) const;
   /// Exit code, 128 + signal when a signal ended it; nullopt when it still runs after `patience`.
   std::optional<int> WaitForExit(std::chrono::milliseconds patience = kPatience);

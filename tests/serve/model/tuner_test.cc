@@ -137,6 +137,53 @@ TEST_F(TunerTest, TuningInTheBackgroundKeepsNoVersionAlive) {
   while (!gone.expired()) std::this_thread::yield();
 }
 
+TEST_F(TunerTest, WhatAProcessOfItsOwnFoundIsMadeReadyAndKept) {
+  options_.search_command = {"/bin/sh", "-c",
+                             "echo '{\"found\": {\"variant\": \"fast\", \"workers\": 1, \"threads\": 1, "
+                             "\"trials\": []}}'"};
+  const auto version = Version();
+  Tuner(options_).Tune(*version, OneSample());
+  EXPECT_EQ(version->tuning()["state"], "done");
+  EXPECT_EQ(version->tuning()["variant"], "fast");
+  EXPECT_EQ(made_->exchange(0), 1) << "only the chosen variant is made here";
+  const auto again = Version();
+  Tuner(options_).Tune(*again, OneSample());
+  EXPECT_EQ(again->tuning()["state"], "stored");
+}
+
+TEST_F(TunerTest, AProcessThatCrashesLeavesThePlainWayAndSaysWhy) {
+  options_.search_command = {"/bin/sh", "-c", "echo '{\"trying\": \"same\"}'; kill -ABRT $$"};
+  const auto version = Version();
+  const auto before = version->runtime();
+  Tuner(options_).Tune(*version, OneSample());
+  EXPECT_EQ(version->runtime(), before);
+  EXPECT_EQ(version->tuning()["state"], "failed");
+  EXPECT_EQ(version->tuning()["variant"], "plain");
+  EXPECT_EQ(version->tuning()["reason"], "the search ended by signal 6 (Aborted) while trying `same`");
+  auto answer = Ask(*version, "7");
+  EXPECT_EQ(Value(answer.get()), 7);
+}
+
+TEST_F(TunerTest, AProcessThatCrashesWithOneVariantTunesWithTheOthers) {
+  options_.search_command = {
+      "/bin/sh", "-c",
+      "if grep -aq '\"refused\":{\"same\"'; then echo '{\"found\": {\"variant\": \"fast\", "
+      "\"workers\": 1, \"threads\": 1, \"trials\": []}}'; else echo '{\"trying\": "
+      "\"same\"}'; kill -SEGV $$; fi"};
+  const auto version = Version();
+  Tuner(options_).Tune(*version, OneSample());
+  EXPECT_EQ(version->tuning()["state"], "done");
+  EXPECT_EQ(version->tuning()["variant"], "fast");
+}
+
+TEST_F(TunerTest, WhereNoProcessCanBeStartedTheServerSearchesItself) {
+  options_.search_command = {"/nowhere/flambeau"};
+  const auto version = Version();
+  Tuner(options_).Tune(*version, OneSample());
+  EXPECT_EQ(version->tuning()["state"], "done");
+  EXPECT_EQ(version->tuning()["trials"].size(), 3U);
+}
+
 TEST_F(TunerTest, RequestsAreAnsweredWhileTheWayOfRunningChanges) {
   const auto version = Version();
   Tuner tuner(options_);
