@@ -226,7 +226,8 @@ Result<SearchResult> SearchApart(const std::vector<std::string>& command, Search
     if (result || crashed.empty()) return result;
     const bool again = job.options.refused.emplace(crashed, result.error().message).second;
     if (!again) return result;
-    LogWarning("{}; it goes on without", result.error().message);
+    LogWarning("{}: {}; it goes on without that variant", job.artifact.filename().string(),
+               result.error().message);
   }
 }
 
