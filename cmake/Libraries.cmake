@@ -71,4 +71,8 @@ if(FLAMBEAU_TORCH)
   target_link_libraries(flambeau_torch INTERFACE ${TORCH_LIBRARIES})
   # libtorch brings headers of an fmt of its own, of another version than the library that we link.
   target_compile_definitions(flambeau_torch INTERFACE FMT_HEADER_ONLY=1)
+  # at::parallel_for is a header; it must meet the OpenMP that libtorch itself uses, which may lie beside it.
+  file(GLOB FLAMBEAU_OPENMP ${torch_folder}/libgomp*.so*)
+  list(APPEND FLAMBEAU_OPENMP gomp)
+  list(GET FLAMBEAU_OPENMP 0 FLAMBEAU_OPENMP)
 endif()

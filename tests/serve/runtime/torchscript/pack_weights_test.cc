@@ -2,14 +2,18 @@
 // was.
 #include "serve/runtime/torchscript/pack_weights.h"
 
+#include <exception>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
+
+#include "serve/runtime/torchscript/cpu_kernels.h"
 
 namespace serve {
 namespace {
@@ -25,12 +29,12 @@ class PackWeightsTest : public ::testing::Test {
   }
 
   /// Defines forward, packs a frozen copy, and counts its operators by name.
-  std::map<std::string, int> Pack(const std::string& body) {
+  std::map<std::string, int> Pack(const std::string& body, bool winograd = false) {
     module_.define("def forward(self, x: Tensor) -> Tensor:\n" + body);
     module_.eval();
     packed_ = torch::jit::freeze(module_);
     const auto graph = packed_.get_method("forward").graph();
-    PackWeights(graph);
+    PackWeights(graph, winograd);
     std::map<std::string, int> kinds;
     for (const torch::jit::Node* node : graph->nodes()) ++kinds[node->kind().toQualString()];
     return kinds;
@@ -56,9 +60,9 @@ class PackWeightsTest : public ::testing::Test {
 };
 
 TEST_F(PackWeightsTest, LinearsTakeTheirActivationsWithThem) {
-  Weight("wide", {512, 256});
-  Weight("bias", {512});
-  Weight("narrow", {256, 512});
+  Weight("wide", {768, 256});
+  Weight("bias", {768});
+  Weight("narrow", {256, 768});
   const auto kinds = Pack(
       "  h = torch.gelu(torch.linear(x, self.wide, self.bias), approximate='tanh')\n"
       "  return torch.relu_(torch.linear(h, self.narrow))\n");
@@ -69,16 +73,120 @@ TEST_F(PackWeightsTest, LinearsTakeTheirActivationsWithThem) {
   ExpectTheSame(at::randn({2, 7, 256}));
 }
 
-TEST_F(PackWeightsTest, SmallLinearsAndValuesThatAreNeededTwiceStay) {
-  Weight("small", {8, 256});
-  Weight("large", {256, 256});
+TEST_F(PackWeightsTest, ValuesThatAreNeededTwiceStay) {
+  Weight("large", {640, 256});
   const auto kinds = Pack(
       "  h = torch.linear(x, self.large)\n"
-      "  return torch.linear(torch.relu(h) + h, self.small)\n");
-  EXPECT_EQ(kinds.at("aten::linear"), 1);
+      "  return torch.relu(h) + h\n");
   EXPECT_EQ(kinds.at("mkldnn::_linear_pointwise"), 1);
   EXPECT_EQ(kinds.at("aten::relu"), 1);
   ExpectTheSame(at::randn({5, 256}));
+}
+
+/// Those that need a kernel for this CPU.
+class OwnKernelsTest : public PackWeightsTest {
+ protected:
+  void SetUp() override {
+    if (BestCpuKernels() == nullptr) GTEST_SKIP() << "no kernel of ours for this CPU";
+  }
+
+  void ExpectTheSameRefusal(const at::Tensor& input) {
+    const auto refusal = [&](Module& module) -> std::string {
+      try {
+        module.forward({input});
+      } catch (const std::exception& error) {
+        const std::string text = error.what();
+        const std::size_t at = text.find("RuntimeError: ");
+        return text.substr(at, text.find('\n', at) - at);
+      }
+      return "none";
+    };
+    EXPECT_NE(refusal(module_), "none");
+    EXPECT_EQ(refusal(packed_), refusal(module_));
+  }
+};
+
+TEST_F(OwnKernelsTest, SmallLinearsThatFollowEachOtherAreOneOperator) {
+  Weight("first", {256, 64});
+  Weight("bias", {256});
+  Weight("second", {256, 256});
+  Weight("last", {5, 256});
+  const auto kinds = Pack(
+      "  h = torch.relu(torch.linear(x, self.first, self.bias))\n"
+      "  h = torch.relu_(torch.linear(h, self.second, self.bias))\n"
+      "  return torch.linear(h, self.last)\n");
+  EXPECT_EQ(kinds.at("flambeau::dense_layers"), 1);
+  EXPECT_EQ(kinds.count("aten::linear") + kinds.count("aten::relu"), 0);
+  for (const std::int64_t rows : {1, 3, 9, 100, 1000}) ExpectTheSame(at::randn({rows, 64}));
+  ExpectTheSame(at::randn({2, 7, 64}));
+  ExpectTheSame(at::randn({64}));
+  ExpectTheSame(at::randn({64, 9}).t());
+  ExpectTheSame(at::randn({0, 64}));
+  ExpectTheSameRefusal(at::randn({2, 63}));
+  ExpectTheSameRefusal(at::randn({2, 64}, at::kDouble));
+}
+
+TEST_F(OwnKernelsTest, SmallLinearsSideBySideStayApart) {
+  Weight("left", {24, 32});
+  Weight("right", {40, 32});
+  Weight("head", {3, 24});
+  const auto kinds = Pack(
+      "  a = torch.linear(x, self.left)\n"
+      "  b = torch.relu(torch.linear(x, self.right))\n"
+      "  return torch.cat([torch.linear(a, self.head), torch.linear(torch.sigmoid(a), self.head), b], -1)\n");
+  EXPECT_EQ(kinds.at("flambeau::dense_layers"), 4);
+  ExpectTheSame(at::randn({11, 32}));
+}
+
+TEST_F(OwnKernelsTest, ConvolutionsByWinogradTakeTheRestOfTheirBlockWithThem) {
+  Weight("first", {32, 16, 3, 3});
+  Weight("bias", {32});
+  Weight("second", {16, 32, 3, 3});
+  const auto kinds = Pack(
+      "  h = torch.relu_(torch.conv2d(x, self.first, self.bias, [1, 1], [1, 1]))\n"
+      "  h = torch.conv2d(h, self.second, None, [1, 1], [1, 1])\n"
+      "  h += x\n"
+      "  return torch.relu_(h)\n",
+      true);
+  EXPECT_EQ(kinds.at("flambeau::winograd_conv2d"), 2);
+  EXPECT_EQ(kinds.count("aten::add") + kinds.count("aten::relu"), 0);
+  for (const auto& [height, width] : {std::pair{8, 8}, {9, 11}, {1, 1}, {14, 3}, {56, 56}}) {
+    for (const std::int64_t rows : {1, 3}) {
+      ExpectTheSame(at::randn({rows, 16, height, width}));
+      ExpectTheSame(at::randn({rows, 16, height, width}).contiguous(at::MemoryFormat::ChannelsLast));
+    }
+  }
+  ExpectTheSame(at::randn({16, 6, 6}));  // a picture without a batch
+  ExpectTheSame(at::randn({0, 16, 6, 6}));
+  ExpectTheSameRefusal(at::randn({1, 8, 6, 6}));
+}
+
+TEST_F(OwnKernelsTest, WinogradTakesTheEdgeAsItIs) {
+  Weight("inside", {16, 16, 3, 3});
+  Weight("wide", {16, 16, 3, 3});
+  const auto kinds = Pack(
+      "  h = torch.conv2d(x, self.inside)\n"
+      "  h = torch.conv2d(h, self.wide, None, [1, 1], [2, 0])\n"
+      "  return torch.silu(h)\n",
+      true);
+  EXPECT_EQ(kinds.at("flambeau::winograd_conv2d"), 2);
+  EXPECT_EQ(kinds.at("aten::silu"), 1);
+  ExpectTheSame(at::randn({2, 16, 12, 13}));
+  ExpectTheSameRefusal(at::randn({1, 16, 2, 2}));
+}
+
+TEST_F(OwnKernelsTest, OtherConvolutionsKeepTheirWay) {
+  Weight("strided", {16, 16, 3, 3});
+  Weight("odd", {24, 16, 5, 5});
+  Weight("few", {7, 24, 3, 3});
+  const auto kinds = Pack(
+      "  h = torch.conv2d(x, self.strided, None, [2, 2], [1, 1])\n"
+      "  h = torch.conv2d(h, self.odd)\n"
+      "  return torch.conv2d(h, self.few, None, [1, 1], [2, 2], [2, 2])\n",
+      true);
+  EXPECT_EQ(kinds.count("flambeau::winograd_conv2d"), 0);
+  EXPECT_EQ(kinds.at("mkldnn::_convolution_pointwise"), 3);
+  ExpectTheSame(at::randn({2, 16, 20, 21}));
 }
 
 TEST_F(PackWeightsTest, AResidualBlockIsTwoOperators) {

@@ -1,0 +1,214 @@
+// The kernels of cpu_kernels.h for one width of vectors. Included by a file that is compiled for the CPUs
+// that have them; everything here is in an unnamed namespace and calls no inline function of a library, for
+// the linker could give another file the version that was compiled here.
+//
+// Wants: kLanes, floats of a vector; kWide, vectors of a panel.
+#include <cstdint>
+
+#include "serve/runtime/torchscript/cpu_kernels.h"
+
+namespace serve {
+namespace {
+
+using Vector = float __attribute__((vector_size(kLanes * sizeof(float))));
+using AnyVector = float __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+
+constexpr int kMostRows = 6;  // times kWide accumulators fit into the registers
+constexpr int kFewRows = 2;   // so few that one panel does not keep the multipliers busy
+
+struct Task {
+  const float* x;
+  const float* weights;  // of the first panel
+  const float* bias;
+  float* y;
+  std::int64_t inputs;
+  std::int64_t row_of_y;  // from one row to the next
+  std::int64_t columns;   // of the output that exist
+  bool relu;
+};
+
+/// kRows rows times kPanels panels that are kVectors wide.
+template <int kRows, int kPanels, int kVectors>
+void Tile(const Task& task) {
+  constexpr int kAll = kPanels * kVectors;
+  constexpr std::int64_t kWidth = std::int64_t{kVectors} * kLanes;
+  Vector sums[kRows][kAll];
+  for (int v = 0; v < kAll; ++v) {
+    const Vector bias = *reinterpret_cast<const AnyVector*>(task.bias + v * kLanes);
+    for (int row = 0; row < kRows; ++row) sums[row][v] = bias;
+  }
+  const float* panels[kPanels];
+  for (int p = 0; p < kPanels; ++p) panels[p] = task.weights + p * kWidth * task.inputs;
+  for (std::int64_t k = 0; k < task.inputs; ++k) {
+    Vector weights[kAll];
+    for (int v = 0; v < kAll; ++v) {
+      const float* from = panels[v / kVectors] + k * kWidth + (v % kVectors) * kLanes;
+      weights[v] = *reinterpret_cast<const AnyVector*>(from);
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const float x = task.x[row * task.inputs + k];
+      for (int v = 0; v < kAll; ++v) sums[row][v] += x * weights[v];
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int v = 0; v < kAll; ++v) {
+      if (task.relu) sums[row][v] = sums[row][v] < 0.0F ? Vector{} : sums[row][v];
+      float* to = task.y + row * task.row_of_y + v * kLanes;
+      const std::int64_t left = task.columns - v * kLanes;
+      if (left >= kLanes) {
+        *reinterpret_cast<AnyVector*>(to) = sums[row][v];
+      } else {
+        for (std::int64_t i = 0; i < left; ++i) to[i] = sums[row][v][i];
+      }
+    }
+  }
+}
+
+template <int kPanels, int kVectors>
+void Rows(const Task& task, std::int64_t rows) {
+  switch (rows) {
+    case 1:
+      return Tile<1, kPanels, kVectors>(task);
+    case 2:
+      return Tile<2, kPanels, kVectors>(task);
+    default:
+      break;
+  }
+  if constexpr (kPanels == 1) {
+    switch (rows) {
+      case 3:
+        return Tile<3, 1, kVectors>(task);
+      case 4:
+        return Tile<4, 1, kVectors>(task);
+      case 5:
+        return Tile<5, 1, kVectors>(task);
+      default:
+        return Tile<6, 1, kVectors>(task);
+    }
+  }
+}
+
+void LastPanel(const Task& task, std::int64_t rows, std::int64_t vectors) {
+  switch (vectors) {
+    case 1:
+      return Rows<1, 1>(task, rows);
+    case 2:
+      return Rows<1, 2>(task, rows);
+    case 3:
+      return Rows<1, 3>(task, rows);
+    default:
+      return Rows<1, kWide>(task, rows);
+  }
+}
+
+void RunDense(const DenseView& layer, const float* x, std::int64_t rows, float* y) {
+  constexpr std::int64_t kPanel = std::int64_t{kWide} * kLanes;
+  const std::int64_t blocks = (rows + kMostRows - 1) / kMostRows;
+  std::int64_t column = 0;
+  while (column < layer.outputs) {
+    const std::int64_t left = layer.outputs - column;
+    const std::int64_t most = (rows + blocks - 1) / blocks;  // of one block; the others have one less
+    const std::int64_t panels = most <= kFewRows && left >= 2 * kPanel ? 2 : 1;
+    std::int64_t row = 0;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t count = (rows - row) / (blocks - block);
+      const Task task{.x = x + row * layer.inputs,
+                      .weights = layer.weights + column * layer.inputs,
+                      .bias = layer.bias + column,
+                      .y = y + row * layer.outputs + column,
+                      .inputs = layer.inputs,
+                      .row_of_y = layer.outputs,
+                      .columns = left,
+                      .relu = layer.relu};
+      if (left < kPanel) {
+        LastPanel(task, count, (left + kLanes - 1) / kLanes);
+      } else if (panels == 2) {
+        Rows<2, kWide>(task, count);
+      } else {
+        Rows<1, kWide>(task, count);
+      }
+      row += count;
+    }
+    column += panels * kPanel;
+  }
+}
+
+// --- Winograd
+// --------------------------------------------------------------------------------------------------
+
+inline Vector Load(const float* from) { return *reinterpret_cast<const AnyVector*>(from); }
+inline void Store(float* to, Vector value) { *reinterpret_cast<AnyVector*>(to) = value; }
+
+/// One row or column of B'd.
+inline void TransformSix(const Vector (&d)[6], Vector (&t)[6]) {
+  const Vector even = d[4] - 4.0F * d[2];
+  const Vector odd = d[3] - 4.0F * d[1];
+  const Vector twice = 2.0F * (d[3] - d[1]);
+  const Vector difference = d[4] - d[2];
+  t[0] = 4.0F * d[0] - 5.0F * d[2] + d[4];
+  t[1] = even + odd;
+  t[2] = even - odd;
+  t[3] = difference + twice;
+  t[4] = difference - twice;
+  t[5] = 4.0F * d[1] - 5.0F * d[3] + d[5];
+}
+
+/// One row or column of A'm.
+inline void TransformFour(const Vector (&m)[6], Vector (&o)[4]) {
+  const Vector plus = m[1] + m[2];
+  const Vector minus = m[1] - m[2];
+  const Vector plus_two = m[3] + m[4];
+  const Vector minus_two = m[3] - m[4];
+  o[0] = m[0] + plus + plus_two;
+  o[1] = minus + 2.0F * minus_two;
+  o[2] = plus + 4.0F * plus_two;
+  o[3] = minus + 8.0F * minus_two + m[5];
+}
+
+void TransformInput(const float* const* pixels, std::int64_t channels, float* to, std::int64_t step) {
+  for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
+    Vector half[6][6];  // columns are done
+    for (int column = 0; column < 6; ++column) {
+      Vector d[6];
+      Vector t[6];
+      for (int row = 0; row < 6; ++row) d[row] = Load(pixels[row * 6 + column] + channel);
+      TransformSix(d, t);
+      for (int row = 0; row < 6; ++row) half[row][column] = t[row];
+    }
+    for (int row = 0; row < 6; ++row) {
+      Vector t[6];
+      TransformSix(half[row], t);
+      for (int column = 0; column < 6; ++column) Store(to + (row * 6 + column) * step + channel, t[column]);
+    }
+  }
+}
+
+void TransformOutput(const float* from, std::int64_t step, std::int64_t channels, const float* bias,
+                     const float* const* other, float* const* to, bool relu) {
+  for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
+    Vector half[4][6];
+    for (int column = 0; column < 6; ++column) {
+      Vector m[6];
+      Vector o[4];
+      for (int row = 0; row < 6; ++row) m[row] = Load(from + (row * 6 + column) * step + channel);
+      TransformFour(m, o);
+      for (int row = 0; row < 4; ++row) half[row][column] = o[row];
+    }
+    const Vector offset = Load(bias + channel);
+    for (int row = 0; row < 4; ++row) {
+      Vector o[4];
+      TransformFour(half[row], o);
+      for (int column = 0; column < 4; ++column) {
+        const int place = row * 4 + column;
+        if (to[place] == nullptr) continue;
+        Vector value = o[column] + offset;
+        if (other[place] != nullptr) value += Load(other[place] + channel);
+        if (relu) value = value < 0.0F ? Vector{} : value;
+        Store(to[place] + channel, value);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace serve
