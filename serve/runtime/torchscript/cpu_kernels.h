@@ -51,6 +51,10 @@ struct CpuKernels {
   /// nullptr for one that lies outside. `other` [16] is added, where it is not nullptr.
   void (*transform_output)(const float* from, std::int64_t step, std::int64_t channels, const float* bias,
                            const float* const* other, float* const* to, bool relu);
+
+  /// Puts exp(x - largest x) in the place of each of `count` numbers and returns their sum. -infinity becomes
+  /// 0; when there is nothing else, all are 0 and so is the sum.
+  float (*exponentials)(float* numbers, std::int64_t count);
 };
 
 /// Those that this CPU can run, the widest first; none on a CPU that is not x86 with AVX2 or AVX-512.

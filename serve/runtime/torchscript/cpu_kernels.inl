@@ -210,5 +210,63 @@ void TransformOutput(const float* from, std::int64_t step, std::int64_t channels
   }
 }
 
+// --- softmax
+// --------------------------------------------------------------------------------------------------
+
+using IntVector = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+
+/// exp(x) for x <= 0, to about two units in the last place: 2^n exp(r) with |r| <= ln(2) / 2.
+inline Vector Exp(Vector x) {
+  constexpr float kSmallest = -87.0F;      // what is below is 0, -infinity too
+  constexpr float kRound = 12'582'912.0F;  // 1.5 * 2^23: adding it leaves the nearest whole number at the end
+  constexpr std::int32_t kBias = 127;
+  const Vector limited = x < kSmallest ? Vector{} + kSmallest : x;
+  const Vector shifted = limited * 1.44269504F + kRound;
+  const Vector n = shifted - kRound;
+  const Vector r = limited - n * 0.693359375F + n * 2.12194440e-4F;  // ln(2) in two parts
+  Vector sum = r * 1.38888889e-3F + 8.33333333e-3F;
+  sum = sum * r + 4.16666667e-2F;
+  sum = sum * r + 1.66666667e-1F;
+  sum = sum * r + 0.5F;
+  sum = sum * r * r + r + 1.0F;
+  const IntVector whole =
+      reinterpret_cast<IntVector>(shifted) - reinterpret_cast<IntVector>(Vector{} + kRound);
+  const Vector power = reinterpret_cast<Vector>((whole + kBias) << 23);
+  return x < kSmallest ? Vector{} : sum * power;
+}
+
+/// The last numbers of a row, fewer than a vector; -infinity behind them.
+inline Vector LoadLast(const float* from, std::int64_t count) {
+  Vector value = Vector{} - __builtin_inff();
+  for (std::int64_t i = 0; i < count; ++i) value[i] = from[i];
+  return value;
+}
+
+float Exponentials(float* numbers, std::int64_t count) {
+  const std::int64_t whole = count / kLanes * kLanes;
+  Vector most = LoadLast(numbers + whole, count - whole);
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    const Vector value = Load(numbers + i);
+    most = value > most ? value : most;
+  }
+  float largest = most[0];
+  for (int i = 1; i < kLanes; ++i) largest = most[i] > largest ? most[i] : largest;
+  if (largest == -__builtin_inff()) largest = 0;  // nothing is left of them
+  Vector sums{};
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    const Vector value = Exp(Load(numbers + i) - largest);
+    Store(numbers + i, value);
+    sums += value;
+  }
+  if (whole < count) {
+    const Vector value = Exp(LoadLast(numbers + whole, count - whole) - largest);
+    for (std::int64_t i = whole; i < count; ++i) numbers[i] = value[i - whole];
+    sums += value;
+  }
+  float sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += sums[i];
+  return sum;
+}
+
 }  // namespace
 }  // namespace serve

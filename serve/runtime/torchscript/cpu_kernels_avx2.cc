@@ -8,6 +8,6 @@ constexpr int kWide = 2;
 
 namespace serve {
 extern const CpuKernels kAvx2Kernels;
-const CpuKernels kAvx2Kernels{kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput,
-                              TransformOutput};
+const CpuKernels kAvx2Kernels{
+    kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput, TransformOutput, Exponentials};
 }  // namespace serve

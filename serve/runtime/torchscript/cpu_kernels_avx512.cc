@@ -8,6 +8,6 @@ constexpr int kWide = 4;
 
 namespace serve {
 extern const CpuKernels kAvx512Kernels;
-const CpuKernels kAvx512Kernels{kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput,
-                                TransformOutput};
+const CpuKernels kAvx512Kernels{
+    kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput, TransformOutput, Exponentials};
 }  // namespace serve

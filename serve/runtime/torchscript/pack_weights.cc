@@ -12,6 +12,7 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
+#include "serve/runtime/torchscript/attention.h"
 #include "serve/runtime/torchscript/dense_layers.h"
 #include "serve/runtime/torchscript/graph_tools.h"
 #include "serve/runtime/torchscript/winograd.h"
@@ -197,6 +198,7 @@ class Packer {
 void PackWeights(const std::shared_ptr<torch::jit::Graph>& graph, bool winograd) {
   torch::jit::RemoveTensorMutation(graph);
   UseDenseLayers(graph);
+  UseOwnAttention(graph);
   Packer(*graph, winograd).Pack(graph->block());
   torch::jit::EliminateDeadCode(graph);
 }

@@ -1,6 +1,7 @@
 // Every kernel that this CPU can run gives the numbers of plain loops.
 #include "serve/runtime/torchscript/cpu_kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -134,6 +135,32 @@ TEST(CpuKernelsTest, WinogradGivesTheOutputsOfA3x3Convolution) {
         }
       }
     }
+  }
+}
+
+TEST(CpuKernelsTest, ExponentialsAreThoseOfTheMathLibrary) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const CpuKernels* kernels : CpuKernelsHere()) {
+    for (const std::size_t count : {1, 5, 16, 17, 40, 128}) {
+      std::vector<float> x = Random(count);
+      for (std::size_t i = 0; i < count; ++i) x[i] *= i % 3 == 0 ? 100.0F : 5.0F;
+      if (count > 1) x[0] = -kInfinity;
+      const float largest = *std::max_element(x.begin(), x.end());
+      std::vector<float> got = x;
+      const float sum = kernels->exponentials(got.data(), static_cast<std::int64_t>(count));
+      double expected_sum = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const double expected = std::exp(static_cast<double>(x[i] - largest));  // the difference is a float
+        EXPECT_NEAR(got[i], expected, 1e-6 * expected + 1e-37) << x[i] << " of " << count;
+        expected_sum += expected;
+      }
+      EXPECT_NEAR(sum, expected_sum, 1e-5 * expected_sum);
+    }
+    std::vector<float> nothing(21, -kInfinity);
+    EXPECT_EQ(kernels->exponentials(nothing.data(), 21), 0);
+    EXPECT_EQ(nothing, std::vector<float>(21, 0.0F));
+    std::vector<float> broken{1, std::numeric_limits<float>::quiet_NaN(), 2};
+    EXPECT_TRUE(std::isnan(kernels->exponentials(broken.data(), 3)));
   }
 }
 

@@ -189,6 +189,38 @@ TEST_F(OwnKernelsTest, OtherConvolutionsKeepTheirWay) {
   ExpectTheSame(at::randn({2, 16, 20, 21}));
 }
 
+TEST_F(OwnKernelsTest, AttentionTakesMasksOfEveryKind) {
+  const auto kinds = Pack(
+      "  heads = x.view(x.size(0), x.size(1), 3, -1).transpose(1, 2)\n"
+      "  q = heads * 0.7\n"
+      "  k = heads.flip([2])\n"
+      "  plain = torch.scaled_dot_product_attention(q, k, heads)\n"
+      "  visible = (x[:, :, 0] > -1.0)[:, None, None, :]\n"
+      "  padded = torch.scaled_dot_product_attention(q, k, heads, visible, scale=0.3)\n"
+      "  added = x.mean(-1)[:, None, :, None] * x.mean(-1)[:, None, None, :]\n"
+      "  biased = torch.scaled_dot_product_attention(q, k[:, :, 1:], heads[:, :, 1:], added[:, :, :, 1:])\n"
+      "  hidden = torch.ones_like(added) < 0\n"
+      "  nothing = torch.scaled_dot_product_attention(q, k, heads, hidden)\n"
+      "  y = torch.cat([plain, padded, biased, nothing], -1).transpose(1, 2)\n"
+      "  return y.reshape([x.size(0), x.size(1), -1])\n");
+  EXPECT_EQ(kinds.at("flambeau::attention"), 4);
+  for (const std::int64_t width : {3, 60, 96, 150, 300}) ExpectTheSame(at::randn({2, 17, width}));
+  ExpectTheSame(at::randn({1, 128, 96}));
+  ExpectTheSame(at::randn({3, 200, 96}));
+  ExpectTheSame(at::randn({2, 17, 900}));  // wider heads than the kernel takes
+  ExpectTheSame(at::randn({2, 17, 96}).to(at::kDouble));
+}
+
+TEST_F(OwnKernelsTest, AttentionThatIsCausalOrDropsStays) {
+  const auto kinds = Pack(
+      "  h = x[:, None]\n"
+      "  a = torch.scaled_dot_product_attention(h, h, h, None, 0.0, True)\n"
+      "  return torch.scaled_dot_product_attention(a, a, h)\n");
+  EXPECT_EQ(kinds.at("flambeau::attention"), 1);
+  EXPECT_EQ(kinds.at("aten::scaled_dot_product_attention"), 1);
+  ExpectTheSame(at::randn({2, 9, 16}));
+}
+
 TEST_F(PackWeightsTest, AResidualBlockIsTwoOperators) {
   Weight("first", {16, 16, 3, 3});
   Weight("second", {16, 16, 3, 3});
