@@ -32,6 +32,21 @@ inline constexpr std::int64_t kWinogradTile = 4;
 inline constexpr std::int64_t kWinogradPatch = 6;
 inline constexpr std::int64_t kWinogradPoints = kWinogradPatch * kWinogradPatch;
 
+/// The steps of Winograd's algorithm around the products, for pictures of `Element`: float, or bfloat16 as
+/// std::uint16_t. What lies between them is float.
+///
+/// Channels lie side by side (channels last); their number is a multiple of the kernels' `lanes`.
+template <class Element>
+struct WinogradSteps {
+  /// `pixels` [36]: where the channels of each point of the patch begin, row by row. Point p goes to `to + p
+  /// * step`.
+  void (*transform_input)(const Element* const* pixels, std::int64_t channels, float* to, std::int64_t step);
+  /// `from + p * step`: the sums of point p. `to` [16]: where the channels of each output begin, row by row;
+  /// nullptr for one that lies outside. `other` [16] is added, where it is not nullptr.
+  void (*transform_output)(const float* from, std::int64_t step, std::int64_t channels, const float* bias,
+                           const Element* const* other, Element* const* to, bool relu);
+};
+
 /// Inner loops of our own, for one width of vectors: where a general library spends more time on preparing
 /// than on computing, or multiplies more often than it must.
 ///
@@ -44,13 +59,8 @@ struct CpuKernels {
   /// overlap. A row's numbers do not depend on the rows that it shares the batch with.
   void (*run_dense)(const DenseView& layer, const float* x, std::int64_t rows, float* y);
 
-  /// Channels lie side by side (channels last); their number is a multiple of `lanes`. `pixels` [36]: where
-  /// those of each point of the patch begin, row by row. Point p goes to `to + p * step`.
-  void (*transform_input)(const float* const* pixels, std::int64_t channels, float* to, std::int64_t step);
-  /// `from + p * step`: the sums of point p. `to` [16]: where the channels of each output begin, row by row;
-  /// nullptr for one that lies outside. `other` [16] is added, where it is not nullptr.
-  void (*transform_output)(const float* from, std::int64_t step, std::int64_t channels, const float* bias,
-                           const float* const* other, float* const* to, bool relu);
+  WinogradSteps<float> winograd;
+  WinogradSteps<std::uint16_t> winograd_bf16;
 
   /// Puts exp(x - largest x) in the place of each of `count` numbers and returns their sum. -infinity becomes
   /// 0; when there is nothing else, all are 0 and so is the sum.

@@ -136,8 +136,28 @@ void RunDense(const DenseView& layer, const float* x, std::int64_t rows, float* 
 // --- Winograd
 // --------------------------------------------------------------------------------------------------
 
+using IntVector = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+using BitVector = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+using HalfVector = std::uint16_t __attribute__((vector_size(kLanes * sizeof(std::uint16_t))));
+using AnyHalfVector =
+    std::uint16_t __attribute__((vector_size(kLanes * sizeof(std::uint16_t)), aligned(2), may_alias));
+
 inline Vector Load(const float* from) { return *reinterpret_cast<const AnyVector*>(from); }
 inline void Store(float* to, Vector value) { *reinterpret_cast<AnyVector*>(to) = value; }
+
+/// bfloat16 is the upper half of a float.
+inline Vector Load(const std::uint16_t* from) {
+  const HalfVector half = *reinterpret_cast<const AnyHalfVector*>(from);
+  return reinterpret_cast<Vector>(__builtin_convertvector(half, BitVector) << 16);
+}
+
+/// Rounds to the nearest, to even between two.
+inline void Store(std::uint16_t* to, Vector value) {
+  const auto bits = reinterpret_cast<BitVector>(value);
+  const BitVector rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const BitVector kept = value == value ? rounded : (bits >> 16) | 0x40;  // NaN stays NaN
+  *reinterpret_cast<AnyHalfVector*>(to) = __builtin_convertvector(kept, HalfVector);
+}
 
 /// One row or column of B'd.
 inline void TransformSix(const Vector (&d)[6], Vector (&t)[6]) {
@@ -165,7 +185,8 @@ inline void TransformFour(const Vector (&m)[6], Vector (&o)[4]) {
   o[3] = minus + 8.0F * minus_two + m[5];
 }
 
-void TransformInput(const float* const* pixels, std::int64_t channels, float* to, std::int64_t step) {
+template <class Element>
+void TransformInput(const Element* const* pixels, std::int64_t channels, float* to, std::int64_t step) {
   for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
     Vector half[6][6];  // columns are done
     for (int column = 0; column < 6; ++column) {
@@ -183,8 +204,9 @@ void TransformInput(const float* const* pixels, std::int64_t channels, float* to
   }
 }
 
+template <class Element>
 void TransformOutput(const float* from, std::int64_t step, std::int64_t channels, const float* bias,
-                     const float* const* other, float* const* to, bool relu) {
+                     const Element* const* other, Element* const* to, bool relu) {
   for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
     Vector half[4][6];
     for (int column = 0; column < 6; ++column) {
@@ -212,8 +234,6 @@ void TransformOutput(const float* from, std::int64_t step, std::int64_t channels
 
 // --- softmax
 // --------------------------------------------------------------------------------------------------
-
-using IntVector = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
 
 /// exp(x) for x <= 0, to about two units in the last place: 2^n exp(r) with |r| <= ln(2) / 2.
 inline Vector Exp(Vector x) {

@@ -8,6 +8,10 @@ constexpr int kWide = 2;
 
 namespace serve {
 extern const CpuKernels kAvx2Kernels;
-const CpuKernels kAvx2Kernels{
-    kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput, TransformOutput, Exponentials};
+const CpuKernels kAvx2Kernels{kLanes,
+                              std::int64_t{kLanes} * kWide,
+                              RunDense,
+                              {TransformInput<float>, TransformOutput<float>},
+                              {TransformInput<std::uint16_t>, TransformOutput<std::uint16_t>},
+                              Exponentials};
 }  // namespace serve

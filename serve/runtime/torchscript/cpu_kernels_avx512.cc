@@ -8,6 +8,10 @@ constexpr int kWide = 4;
 
 namespace serve {
 extern const CpuKernels kAvx512Kernels;
-const CpuKernels kAvx512Kernels{
-    kLanes, std::int64_t{kLanes} * kWide, RunDense, TransformInput, TransformOutput, Exponentials};
+const CpuKernels kAvx512Kernels{kLanes,
+                                std::int64_t{kLanes} * kWide,
+                                RunDense,
+                                {TransformInput<float>, TransformOutput<float>},
+                                {TransformInput<std::uint16_t>, TransformOutput<std::uint16_t>},
+                                Exponentials};
 }  // namespace serve

@@ -13,7 +13,7 @@
 namespace serve {
 namespace {
 
-constexpr std::array<Recipe, 11> kRecipes = {{
+constexpr std::array<Recipe, 12> kRecipes = {{
     {.name = "frozen", .freeze = true},
     {.name = "channels_last", .freeze = true, .channels_last = true},
     {.name = "optimized", .freeze = true, .optimize = true},
@@ -24,6 +24,12 @@ constexpr std::array<Recipe, 11> kRecipes = {{
     {.name = "bf16_autocast", .freeze = true, .channels_last = true, .autocast = true},
     {.name = "bf16_weights", .freeze = true, .channels_last = true, .bfloat16 = true},
     {.name = "bf16_packed", .freeze = true, .pack = true, .channels_last = true, .bfloat16 = true},
+    {.name = "bf16_winograd",
+     .freeze = true,
+     .pack = true,
+     .winograd = true,
+     .channels_last = true,
+     .bfloat16 = true},
     {.name = "bf16_onednn_graph",
      .freeze = true,
      .channels_last = true,

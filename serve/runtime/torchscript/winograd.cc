@@ -39,30 +39,51 @@ class Winograd {
         inputs_(weight_.size(1)),
         outputs_(weight_.size(0)),
         zeros_(static_cast<std::size_t>(std::max(inputs_, outputs_))) {
-    const at::Tensor weight = weight_.contiguous();
+    const at::Tensor weight = weight_.to(at::kFloat).contiguous();
     for (std::int64_t point = 0; point < kWinogradPoints; ++point)
       points_.push_back(PackWinograd(kernels_, weight.const_data_ptr<float>(), inputs_, outputs_, point));
-    if (bias_.numel() > 0) bias_ = bias_.contiguous();
+    if (bias_.numel() > 0) float_bias_ = bias_.to(at::kFloat).contiguous();
   }
 
   at::Tensor Run(const at::Tensor& input, const at::Tensor* other) const {
     if (!IsOrdinary(input)) return RunByLibtorch(input, other);
-    Call call;
+    if (input.scalar_type() == at::kFloat) return RunAs<float>(kernels_.winograd, input, other);
+    return RunAs<std::uint16_t>(kernels_.winograd_bf16, input, other);
+  }
+
+ private:
+  template <class Element>
+  struct Call {
+    const WinogradSteps<Element>& steps;
+    const Element* x = nullptr;
+    const Element* other = nullptr;
+    Element* y = nullptr;
+    const Element* zeros = nullptr;  // a pixel outside the picture
+    std::int64_t height = 0, width = 0, out_height = 0, out_width = 0;
+    std::int64_t down = 0, across = 0;  // tiles of a picture
+  };
+
+  template <class Element>
+  at::Tensor RunAs(const WinogradSteps<Element>& steps, const at::Tensor& input,
+                   const at::Tensor* other) const {
+    Call<Element> call{.steps = steps};
     call.height = input.size(2);
     call.width = input.size(3);
     call.out_height = call.height + 2 * padding_[0] - 2;
     call.out_width = call.width + 2 * padding_[1] - 2;
     const std::array<std::int64_t, 4> shape{input.size(0), outputs_, call.out_height, call.out_width};
     if (call.out_height < 1 || call.out_width < 1) return RunByLibtorch(input, other);
-    if (other != nullptr && (other->sizes() != at::IntArrayRef(shape) || other->scalar_type() != at::kFloat))
+    if (other != nullptr &&
+        (other->sizes() != at::IntArrayRef(shape) || other->scalar_type() != input.scalar_type()))
       return RunByLibtorch(input, other);
     const at::Tensor dense = input.contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor added =
         other != nullptr ? other->contiguous(at::MemoryFormat::ChannelsLast) : at::Tensor();
     at::Tensor output = at::empty(shape, dense.options().memory_format(at::MemoryFormat::ChannelsLast));
-    call.x = dense.const_data_ptr<float>();
-    call.other = other != nullptr ? added.const_data_ptr<float>() : nullptr;
-    call.y = output.mutable_data_ptr<float>();
+    call.x = static_cast<const Element*>(dense.const_data_ptr());
+    call.other = other != nullptr ? static_cast<const Element*>(added.const_data_ptr()) : nullptr;
+    call.y = static_cast<Element*>(output.mutable_data_ptr());
+    call.zeros = reinterpret_cast<const Element*>(zeros_.data());
     call.across = TilesAcross(call.out_width);
     call.down = TilesAcross(call.out_height);
     const std::int64_t tiles = shape[0] * call.down * call.across;
@@ -77,17 +98,8 @@ class Winograd {
     return output;
   }
 
- private:
-  struct Call {
-    const float* x;
-    const float* other;
-    float* y;
-    std::int64_t height, width, out_height, out_width;
-    std::int64_t down, across;  // tiles of a picture
-  };
-
   bool IsOrdinary(const at::Tensor& input) const {
-    return input.scalar_type() == at::kFloat && input.is_cpu() && input.layout() == at::kStrided &&
+    return input.scalar_type() == weight_.scalar_type() && input.is_cpu() && input.layout() == at::kStrided &&
            input.dim() == 4 && input.size(1) == inputs_ && input.numel() > 0;
   }
 
@@ -98,7 +110,8 @@ class Winograd {
     return relu_ ? at::relu(output) : output;
   }
 
-  void RunBlock(const Call& call, std::int64_t begin, std::int64_t end) const {
+  template <class Element>
+  void RunBlock(const Call<Element>& call, std::int64_t begin, std::int64_t end) const {
     const std::int64_t tiles = end - begin;
     // A power of two from one point to the next would put all 36 into the same few lines of the cache.
     const std::int64_t step_in = tiles * inputs_ + kLine;
@@ -116,29 +129,31 @@ class Winograd {
     for (std::int64_t i = 0; i < tiles; ++i) WriteTile(call, begin + i, sums + i * outputs_, step_out);
   }
 
-  void ReadTile(const Call& call, std::int64_t tile, float* to, std::int64_t step) const {
+  template <class Element>
+  void ReadTile(const Call<Element>& call, std::int64_t tile, float* to, std::int64_t step) const {
     const std::int64_t picture = tile / (call.down * call.across);
     const std::int64_t top = tile / call.across % call.down * kWinogradTile - padding_[0];
     const std::int64_t left = tile % call.across * kWinogradTile - padding_[1];
-    std::array<const float*, kWinogradPoints> pixels;
+    std::array<const Element*, kWinogradPoints> pixels;
     for (std::int64_t row = 0; row < kWinogradPatch; ++row) {
       for (std::int64_t column = 0; column < kWinogradPatch; ++column) {
         const std::int64_t y = top + row;
         const std::int64_t x = left + column;
         const bool inside = y >= 0 && y < call.height && x >= 0 && x < call.width;
         pixels[static_cast<std::size_t>(row * kWinogradPatch + column)] =
-            inside ? call.x + ((picture * call.height + y) * call.width + x) * inputs_ : zeros_.data();
+            inside ? call.x + ((picture * call.height + y) * call.width + x) * inputs_ : call.zeros;
       }
     }
-    kernels_.transform_input(pixels.data(), inputs_, to, step);
+    call.steps.transform_input(pixels.data(), inputs_, to, step);
   }
 
-  void WriteTile(const Call& call, std::int64_t tile, const float* from, std::int64_t step) const {
+  template <class Element>
+  void WriteTile(const Call<Element>& call, std::int64_t tile, const float* from, std::int64_t step) const {
     const std::int64_t picture = tile / (call.down * call.across);
     const std::int64_t top = tile / call.across % call.down * kWinogradTile;
     const std::int64_t left = tile % call.across * kWinogradTile;
-    std::array<const float*, kWinogradTile * kWinogradTile> other{};
-    std::array<float*, kWinogradTile * kWinogradTile> to{};
+    std::array<const Element*, kWinogradTile * kWinogradTile> other{};
+    std::array<Element*, kWinogradTile * kWinogradTile> to{};
     for (std::int64_t row = 0; row < std::min(kWinogradTile, call.out_height - top); ++row) {
       for (std::int64_t column = 0; column < std::min(kWinogradTile, call.out_width - left); ++column) {
         const std::int64_t pixel = (picture * call.out_height + top + row) * call.out_width + left + column;
@@ -147,18 +162,19 @@ class Winograd {
         if (call.other != nullptr) other[place] = call.other + pixel * outputs_;
       }
     }
-    const float* bias = bias_.numel() > 0 ? bias_.const_data_ptr<float>() : zeros_.data();
-    kernels_.transform_output(from, step, outputs_, bias, other.data(), to.data(), relu_);
+    const float* bias = float_bias_.defined() ? float_bias_.const_data_ptr<float>() : zeros_.data();
+    call.steps.transform_output(from, step, outputs_, bias, other.data(), to.data(), relu_);
   }
 
   const CpuKernels& kernels_ = *BestCpuKernels();
   const at::Tensor weight_;
-  at::Tensor bias_;  // empty: none
+  const at::Tensor bias_;  // empty: none
+  at::Tensor float_bias_;  // undefined: none
   const std::vector<std::int64_t> padding_;
   const bool relu_;
   const std::int64_t inputs_;
   const std::int64_t outputs_;
-  const std::vector<float> zeros_;  // a pixel outside the picture, and no bias
+  const std::vector<float> zeros_;  // a pixel outside the picture in any type, and no bias
   std::vector<DenseLayer> points_;
 };
 
@@ -176,9 +192,9 @@ torch::jit::Operation MakeOperation(const Node* node) {
 bool FitsWinograd(const at::Tensor& weight) {
   const CpuKernels* kernels = BestCpuKernels();
   return kernels != nullptr && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
-         weight.scalar_type() == at::kFloat && weight.is_cpu() && weight.layout() == at::kStrided &&
-         weight.size(0) % kernels->lanes == 0 && weight.size(1) % kernels->lanes == 0 &&
-         weight.size(0) * weight.size(1) <= kMostWinogradWeights;
+         (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16) && weight.is_cpu() &&
+         weight.layout() == at::kStrided && weight.size(0) % kernels->lanes == 0 &&
+         weight.size(1) % kernels->lanes == 0 && weight.size(0) * weight.size(1) <= kMostWinogradWeights;
 }
 
 Node* MakeWinograd(torch::jit::Graph& graph, Value* input, Value* other, const at::Tensor& weight,

@@ -10,7 +10,8 @@ namespace serve {
 /// Larger ones would take four times the memory and be read from it for every batch.
 inline constexpr std::int64_t kMostWinogradWeights = 256 * 256;  // inputs times outputs
 
-/// Whether a 3x3 convolution with stride 1 and these weights can run by Winograd's algorithm here.
+/// Whether a 3x3 convolution with stride 1 and these weights, float32 or bfloat16, can run by Winograd's
+/// algorithm here. What is multiplied and summed is float32 in both.
 bool FitsWinograd(const at::Tensor& weight);
 
 /// `flambeau::winograd_conv2d`, not yet inserted: a convolution with stride 1, zeros around the picture, then

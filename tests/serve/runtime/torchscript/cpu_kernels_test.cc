@@ -101,7 +101,7 @@ TEST(CpuKernelsTest, WinogradGivesTheOutputsOfA3x3Convolution) {
     for (std::size_t i = 0; i < 36; ++i) pixels.push_back(patch.data() + i * kChannels);
     std::vector<float> points(36 * kChannels);
     std::vector<float> sums(36 * kChannels);
-    kernels->transform_input(pixels.data(), kChannels, points.data(), kChannels);
+    kernels->winograd.transform_input(pixels.data(), kChannels, points.data(), kChannels);
     for (std::size_t point = 0; point < 36; ++point) {
       const DenseLayer layer =
           PackWinograd(*kernels, weight.data(), kChannels, kChannels, static_cast<std::int64_t>(point));
@@ -114,7 +114,8 @@ TEST(CpuKernelsTest, WinogradGivesTheOutputsOfA3x3Convolution) {
       to[i] = got.data() + i * kChannels;
       if (i % 2 == 0) added[i] = other.data() + i * kChannels;
     }
-    kernels->transform_output(sums.data(), kChannels, kChannels, bias.data(), added.data(), to.data(), true);
+    kernels->winograd.transform_output(sums.data(), kChannels, kChannels, bias.data(), added.data(),
+                                       to.data(), true);
     for (std::size_t i = 0; i < 16; ++i) {
       for (std::size_t out = 0; out < kChannels; ++out) {
         double expected = bias[out] + (i % 2 == 0 ? other[i * kChannels + out] : 0.0F);

@@ -3,6 +3,7 @@
 #include "serve/runtime/torchscript/pack_weights.h"
 
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -40,7 +41,7 @@ class PackWeightsTest : public ::testing::Test {
     return kinds;
   }
 
-  void ExpectTheSame(const at::Tensor& input) {
+  void ExpectTheSame(const at::Tensor& input, double tolerance = 1e-4) {
     const c10::InferenceMode guard;
     for (Module* module : {&module_, &packed_}) {
       torch::jit::toGraphFunction(module->get_method("forward").function())
@@ -50,8 +51,8 @@ class PackWeightsTest : public ::testing::Test {
     for (int i = 0; i < 2; ++i) {
       const at::Tensor got = packed_.forward({input.clone()}).toTensor();
       ASSERT_EQ(got.sizes(), expected.sizes());
-      EXPECT_TRUE(at::allclose(got, expected, 1e-4, 1e-4))
-          << (got - expected).abs().max().item<float>() << " apart";
+      EXPECT_TRUE(at::allclose(got, expected, tolerance, tolerance, /*equal_nan=*/true))
+          << (got - expected).abs().max().to(at::kFloat).item<float>() << " apart";
     }
   }
 
@@ -159,6 +160,20 @@ TEST_F(OwnKernelsTest, ConvolutionsByWinogradTakeTheRestOfTheirBlockWithThem) {
   ExpectTheSame(at::randn({16, 6, 6}));  // a picture without a batch
   ExpectTheSame(at::randn({0, 16, 6, 6}));
   ExpectTheSameRefusal(at::randn({1, 8, 6, 6}));
+}
+
+TEST_F(OwnKernelsTest, WinogradTakesBfloat16) {
+  Weight("first", {32, 16, 3, 3});
+  Weight("bias", {32});
+  Weight("second", {16, 32, 3, 3});
+  module_.to(at::kBFloat16);
+  const auto kinds = Pack(
+      "  h = torch.relu(torch.conv2d(x, self.first, self.bias, [1, 1], [1, 1]))\n"
+      "  return torch.conv2d(h, self.second, None, [1, 1], [1, 1]) + x\n",
+      true);
+  EXPECT_EQ(kinds.at("flambeau::winograd_conv2d"), 2);
+  ExpectTheSame(at::randn({2, 16, 11, 9}).to(at::kBFloat16), 3e-2);
+  ExpectTheSame(at::full({1, 16, 4, 4}, std::numeric_limits<float>::infinity()).to(at::kBFloat16));
 }
 
 TEST_F(OwnKernelsTest, WinogradTakesTheEdgeAsItIs) {
