@@ -1,6 +1,7 @@
 #include "serve/base/thread_slice.h"
 
 #include <cstdint>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,10 @@ void PreferShortSlices() {
   (void)syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0);  // its nice value stays
   attributes.runtime = kSliceNanos;
   (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+void GoBehindOthers(int nice) {
+  if (getpriority(PRIO_PROCESS, 0) < nice) (void)setpriority(PRIO_PROCESS, 0, nice);  // on Linux: of a thread
 }
 
 }  // namespace serve

@@ -7,4 +7,8 @@ namespace serve {
 /// time. Linux before 6.12 and a sandbox that forbids the call ignore it.
 void PreferShortSlices();
 
+/// Lets other threads go before the calling one, and before those that it starts: `nice` as setpriority
+/// takes it, 0 to 19. An unprivileged process cannot take it back, so this is for the rest of their lives.
+void GoBehindOthers(int nice);
+
 }  // namespace serve

@@ -241,6 +241,11 @@ std::vector<Setting> MakeSettings() {
               "A batch that takes no longer runs on the I/O thread that read its requests. 0: never."},
              "US", 0, 100'000,
              [](AppOptions& o, std::int64_t n) { Defaults(o).inline_limit = std::chrono::microseconds(n); }));
+  rows.push_back(Number(
+      {"slow_worker_nice", kBatching, "10",
+       "Nice value of the workers of models that take longer for one row: small models and I/O go "
+       "before them. 0: all are equal."},
+      "N", 0, 19, [](AppOptions& o, std::int64_t n) { Defaults(o).slow_worker_nice = static_cast<int>(n); }));
   rows.push_back(Number({"default_response_timeout", kBatching, "120",
                          "Deadline of a request that names none (X-Request-Timeout-Ms)."},
                         "SECONDS", 1, 86'400,

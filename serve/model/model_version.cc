@@ -12,6 +12,7 @@
 #include "handlers/infer/protocol.h"
 #include "serve/base/log.h"
 #include "serve/base/random_id.h"
+#include "serve/base/thread_slice.h"
 #include "serve/model/decode_stage.h"
 
 namespace serve {
@@ -220,6 +221,7 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);
     Count(WorkerState::kBusy, 1);
+    if (queue_.times().Predict(1) > options_.inline_limit) GoBehindOthers(options_.slow_worker_nice);
     runtime()->PrepareThread(intra_op_threads_.load(std::memory_order_relaxed));
     RunBatch(std::move(*batch));
     Count(WorkerState::kBusy, -1);

@@ -68,6 +68,9 @@ struct VersionOptions {
   /// cost more than it. A version of which one batch ever takes much longer there (its time depends on what
   /// is in the input) goes back to worker threads for good. 0: always on workers.
   std::chrono::microseconds inline_limit{400};
+  /// Nice value of the workers of a version that takes longer for one row: what needs microseconds, an I/O
+  /// thread or a small model, goes before what computes for milliseconds. 0: they are all equal.
+  int slow_worker_nice = 10;
   TuningMode tuning = TuningMode::kBackground;
   Precision precision = Precision::kFloat32;
   bool workers_planned = false;  // nobody asked for a number of workers or threads: tuning may choose it

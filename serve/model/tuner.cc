@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr int kFormat = 2;  // of the stored file; another one when other variants are tried
+constexpr int kFormat = 3;  // of the stored file; another one when other variants are tried
 
 /// The CPU as far as results of tuning depend on it.
 std::string CpuName() {

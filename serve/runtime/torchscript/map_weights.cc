@@ -15,6 +15,8 @@
 
 #include <torch/csrc/jit/serialization/import.h>
 
+#include "serve/runtime/torchscript/block_cache.h"
+
 namespace serve {
 namespace {
 
@@ -128,6 +130,7 @@ torch::jit::Module LoadMapped(const std::filesystem::path& file) {
       reader->Move(*part.toTensor().storage().unsafeGetStorageImpl(), mapping);
     return false;
   });
+  ReturnLargeTensors();  // the copies
   return module;
 }
 

@@ -1,5 +1,6 @@
 #include "serve/runtime/torchscript/pack_weights.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -8,9 +9,13 @@
 #include <vector>
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
+
+#include "serve/runtime/torchscript/attention.h"
+#include "serve/runtime/torchscript/dense_layers.h"
+#include "serve/runtime/torchscript/graph_tools.h"
+#include "serve/runtime/torchscript/winograd.h"
 
 namespace serve {
 namespace {
@@ -33,48 +38,6 @@ constexpr std::array<Activation, 5> kActivations = {{{"aten::relu", "relu"},
                                                      {"aten::tanh", "tanh"},
                                                      {"aten::silu", "swish"}}};
 
-std::string KindOf(const Node* node) {
-  std::string kind = node->kind().toQualString();
-  if (kind.ends_with('_')) kind.pop_back();
-  return kind;
-}
-
-/// The only node that uses `value`, if it stands in the same block.
-Node* OnlyUser(const Value* value) {
-  if (value->uses().size() != 1) return nullptr;
-  Node* user = value->uses()[0].user;
-  return user->owningBlock() == value->node()->owningBlock() ? user : nullptr;
-}
-
-bool Mutates(const Node* node) {
-  return !node->blocks().empty() || (node->maybeSchema() != nullptr && node->schema().is_mutable());
-}
-
-/// Whether anything from behind `first` until before `last` may change a tensor in place: then `first` cannot
-/// be moved there.
-bool ChangesBetween(Node* first, Node* last) {
-  for (Node* node = first->next(); node != last; node = node->next()) {
-    if (node->kind() == torch::jit::prim::Return || Mutates(node)) return true;
-  }
-  return false;
-}
-
-template <class T>
-std::optional<T> Constant(const Value* value) {
-  const std::optional<c10::IValue> constant = torch::jit::toIValue(value);
-  if (!constant) return std::nullopt;
-  if constexpr (std::is_same_v<T, at::Tensor>) {
-    if (!constant->isTensor()) return std::nullopt;
-  } else if constexpr (std::is_same_v<T, bool>) {
-    if (!constant->isBool()) return std::nullopt;
-  } else if constexpr (std::is_same_v<T, std::vector<std::int64_t>>) {
-    if (!constant->isIntList()) return std::nullopt;
-  } else {
-    if (!constant->isInt()) return std::nullopt;
-  }
-  return constant->to<T>();
-}
-
 bool IsPackable(const std::optional<at::Tensor>& weight, std::int64_t dimensions) {
   return weight && weight->dim() == dimensions && !weight->is_mkldnn() &&
          (weight->scalar_type() == at::kFloat || weight->scalar_type() == at::kBFloat16);
@@ -88,7 +51,7 @@ at::Tensor CallBoxed(const char* name, std::vector<c10::IValue> stack) {
 /// The pass over one graph.
 class Packer {
  public:
-  explicit Packer(Graph& graph) : graph_(graph) {}
+  Packer(Graph& graph, bool winograd) : graph_(graph), winograd_(winograd) {}
 
   void Pack(Block* block) {
     // A replacement stands at or behind the node that it replaces, so the one in front of it goes on.
@@ -126,12 +89,12 @@ class Packer {
     return graph_.insertNode(constant)->output();
   }
 
-  static Fused WithActivation(Fused fused, Node* start) {
+  static Fused WithActivation(Fused fused, Node* start, std::string_view only = "") {
     Node* user = OnlyUser(fused.last->output());
     if (user == nullptr || ChangesBetween(start, user)) return fused;
     const std::string kind = KindOf(user);
     for (const Activation& activation : kActivations) {
-      if (kind != activation.node) continue;
+      if (kind != activation.node || (!only.empty() && only != activation.name)) continue;
       fused.last = user;
       fused.attribute = activation.name;
       if (kind == "aten::gelu") fused.algorithm = user->inputs()[1];
@@ -156,8 +119,12 @@ class Packer {
 
   void Replace(const Fused& fused, const char* name, const std::vector<Value*>& inputs) {
     Node* packed = graph_.create(c10::Symbol::fromQualString(name), inputs, 1);
-    graph_.insertNode(packed);
     packed->output()->setType(c10::TensorType::get());
+    Insert(fused, packed);
+  }
+
+  void Insert(const Fused& fused, Node* packed) {
+    graph_.insertNode(packed);
     fused.last->output()->replaceAllUsesWith(packed->output());
     (void)packed->getOperator();  // throws when there is no such operator
   }
@@ -184,6 +151,7 @@ class Packer {
     const auto groups = Constant<std::int64_t>(inputs[general ? 8 : 6]);
     if (!IsPackable(weight, 4) || !stride || !padding || !dilation || !groups) return;
     if (general && Constant<bool>(inputs[6]) != false) return;
+    if (winograd_ && PackWinograd(node, *weight, *stride, *padding, *dilation, *groups)) return;
     const Fused fused = WithActivation(WithAddition(node), node);
     const torch::jit::WithInsertPoint point(fused.last);
     const at::Tensor packed = CallBoxed("mkldnn::_reorder_convolution_weight",
@@ -204,14 +172,34 @@ class Packer {
     Replace(fused, "mkldnn::_convolution_pointwise", arguments);
   }
 
+  bool PackWinograd(Node* node, const at::Tensor& weight, const std::vector<std::int64_t>& stride,
+                    const std::vector<std::int64_t>& padding, const std::vector<std::int64_t>& dilation,
+                    std::int64_t groups) {
+    const auto all_one = [](const std::vector<std::int64_t>& values) {
+      return std::all_of(values.begin(), values.end(), [](std::int64_t value) { return value == 1; });
+    };
+    if (!FitsWinograd(weight) || !all_one(stride) || !all_one(dilation) || groups != 1) return false;
+    const std::optional<c10::IValue> bias = torch::jit::toIValue(node->inputs()[2]);
+    if (!bias || (!bias->isNone() && !bias->isTensor())) return false;
+    const Fused fused = WithActivation(WithAddition(node), node, "relu");
+    const torch::jit::WithInsertPoint point(fused.last);
+    Insert(fused, MakeWinograd(graph_, node->inputs()[0], fused.other, weight,
+                               bias->isTensor() ? bias->toTensor() : at::Tensor(),
+                               {padding.front(), padding.back()}, fused.attribute == "relu"));
+    return true;
+  }
+
   Graph& graph_;
+  const bool winograd_;
 };
 
 }  // namespace
 
-void PackWeights(const std::shared_ptr<torch::jit::Graph>& graph) {
+void PackWeights(const std::shared_ptr<torch::jit::Graph>& graph, bool winograd) {
   torch::jit::RemoveTensorMutation(graph);
-  Packer(*graph).Pack(graph->block());
+  UseDenseLayers(graph);
+  UseOwnAttention(graph);
+  Packer(*graph, winograd).Pack(graph->block());
   torch::jit::EliminateDeadCode(graph);
 }
 

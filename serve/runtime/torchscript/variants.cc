@@ -8,20 +8,28 @@
 #include <torch/csrc/jit/passes/pass_manager.h>
 
 #include "serve/runtime/torchscript/pack_weights.h"
+#include "serve/runtime/torchscript/winograd.h"
 
 namespace serve {
 namespace {
 
-constexpr std::array<Recipe, 10> kRecipes = {{
+constexpr std::array<Recipe, 12> kRecipes = {{
     {.name = "frozen", .freeze = true},
     {.name = "channels_last", .freeze = true, .channels_last = true},
     {.name = "optimized", .freeze = true, .optimize = true},
     {.name = "packed", .freeze = true, .pack = true, .channels_last = true},
+    {.name = "winograd", .freeze = true, .pack = true, .winograd = true, .channels_last = true},
     {.name = "profiled", .freeze = true, .profile = true},
     {.name = "onednn_graph", .freeze = true, .channels_last = true, .profile = true, .fuse = true},
     {.name = "bf16_autocast", .freeze = true, .channels_last = true, .autocast = true},
     {.name = "bf16_weights", .freeze = true, .channels_last = true, .bfloat16 = true},
     {.name = "bf16_packed", .freeze = true, .pack = true, .channels_last = true, .bfloat16 = true},
+    {.name = "bf16_winograd",
+     .freeze = true,
+     .pack = true,
+     .winograd = true,
+     .channels_last = true,
+     .bfloat16 = true},
     {.name = "bf16_onednn_graph",
      .freeze = true,
      .channels_last = true,
@@ -39,6 +47,13 @@ bool HasConvolutions(const torch::jit::Module& module) {
   return false;
 }
 
+bool HasWinogradConvolutions(const torch::jit::Module& module) {
+  for (const at::Tensor& parameter : module.parameters()) {
+    if (FitsWinograd(parameter)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::vector<Recipe> RecipesFor(const torch::jit::Module& module, Precision precision) {
@@ -48,6 +63,7 @@ std::vector<Recipe> RecipesFor(const torch::jit::Module& module, Precision preci
     if (recipe.lower_precision() && precision == Precision::kFloat32) continue;
     if (!recipe.lower_precision() && precision == Precision::kBFloat16) continue;
     if (recipe.name == "channels_last" && !convolutions) continue;
+    if (recipe.winograd && !HasWinogradConvolutions(module)) continue;
     recipes.push_back(recipe);
   }
   return recipes;
@@ -72,7 +88,7 @@ torch::jit::Module Prepare(const torch::jit::Module& module, const Recipe& recip
     }
   }
   if (recipe.freeze) prepared = torch::jit::freeze(prepared);
-  if (recipe.pack) PackWeights(prepared.get_method("forward").graph());
+  if (recipe.pack) PackWeights(prepared.get_method("forward").graph(), recipe.winograd);
   if (recipe.optimize) prepared = torch::jit::optimize_for_inference(prepared);
   return prepared;
 }

@@ -16,6 +16,7 @@ struct Recipe {
   bool freeze = false;         // weights become constants of the graph, batch norms are folded
   bool optimize = false;       // optimize_for_inference: convolutions and linears in oneDNN's own layouts
   bool pack = false;           // PackWeights: oneDNN's layouts and fused activations, for any shape
+  bool winograd = false;       // with `pack`: 3x3 convolutions by Winograd's algorithm
   bool channels_last = false;  // weights and pictures with the channels innermost
   bool profile = false;        // the profiling executor, once for each shape: see TorchScriptRuntime
   bool fuse = false;           // oneDNN Graph: several operators become one; needs `profile`

@@ -1,8 +1,10 @@
 #include "serve/model/model_version.h"
 
+#include <algorithm>
 #include <atomic>
 #include <latch>
 #include <stdexcept>
+#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
@@ -255,6 +257,28 @@ TEST(ModelVersionTest, AFastModelRunsOnTheThreadThatAsks) {
   do {
     EXPECT_EQ(Value(Ask(*version, "2").get()), 2);
   } while (ran_on.load() != std::this_thread::get_id());
+}
+
+TEST(ModelVersionTest, WorkersOfASlowModelGoBehindOthers) {
+  for (const bool slow : {true, false}) {
+    std::atomic<int> nice{-1};
+    VersionOptions options;
+    options.inline_limit = slow ? std::chrono::microseconds(1) : std::chrono::seconds(10);
+    options.slow_worker_nice = 7;
+    auto version = MakeVersion(
+        [&](const std::vector<Tensor>& inputs) {
+          std::this_thread::sleep_for(std::chrono::microseconds(100));
+          nice = getpriority(PRIO_PROCESS, 0);
+          return FakeRuntime::Echo(inputs);
+        },
+        options);
+    version->Scale(1, 1, false);
+    ASSERT_TRUE(version->WarmUp(*version->handler().Prepare(NumberRequest("1"))).ok());
+    const int mine = getpriority(PRIO_PROCESS, 0);
+    EXPECT_EQ(nice.load(), mine) << "the thread that loads keeps its own";
+    EXPECT_EQ(Value(Ask(*version, "2").get()), 2);
+    EXPECT_EQ(nice.load(), slow ? std::max(7, mine) : mine);
+  }
 }
 
 TEST(ModelVersionTest, AVersionThatWasSlowOnACallersThreadGoesBackToWorkersForGood) {
