@@ -16,7 +16,7 @@ namespace serve {
 class ArchiveWriter {
  public:
   virtual ~ArchiveWriter() = default;
-  /// `store`: do not compress this file (only zip asks).
+  /// `size`: what Write will bring in all.
   virtual Status Begin(const std::string& path, std::uint64_t size) = 0;
   virtual Status Write(std::string_view bytes) = 0;
   /// Everything is on the disk afterwards.
