@@ -45,7 +45,7 @@ class TgzWriter final : public ArchiveWriter {
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t size) override {
+  Status Begin(const std::string& path, std::uint64_t size, std::string_view /*sample*/) override {
     const Utf8Names utf8;
     const std::unique_ptr<struct archive_entry, FreeEntry> entry(archive_entry_new());
     const std::string name = top_ + "/" + path;
@@ -100,7 +100,7 @@ class FolderWriter final : public ArchiveWriter {
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t /*size*/) override {
+  Status Begin(const std::string& path, std::uint64_t /*size*/, std::string_view /*sample*/) override {
     if (Status closed = CloseFile(); !closed.ok()) return closed;
     const fs::path file = output_ / path;
     std::error_code error;

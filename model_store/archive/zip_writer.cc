@@ -27,7 +27,6 @@ constexpr std::uint32_t kRegularFile = 0100644;
 constexpr std::uint64_t kBigEntry =
     0xf0000000;  // 64-bit sizes from here on: packed it may be a little larger
 
-constexpr std::size_t kSample = 1U << 20;
 constexpr int kFastest = 1;  // what does not shrink at this level hardly does at another
 
 void Put(std::string& out, std::uint64_t value, int bytes) {
@@ -59,20 +58,25 @@ class ZipWriter final : public ArchiveWriter {
     return descriptor_ < 0 ? Failed() : Status{};
   }
 
-  Status Begin(const std::string& path, std::uint64_t size) override {
+  Status Begin(const std::string& path, std::uint64_t size, std::string_view sample) override {
     if (Status closed = CloseEntry(); !closed.ok()) return closed;
     entry_ = {.path = path, .offset = offset_, .big = size >= kBigEntry};
+    entry_.deflated = !store_all_ && Shrinks(sample);
     open_ = true;
-    return {};
+    if (entry_.deflated) {
+      stream_ = {};
+      if (deflateInit2(&stream_, kFastest, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return Internal(fmt::format("cannot write {}: no memory to deflate", output_.string()));
+      deflating_ = true;
+    }
+    return Append(Header());  // again in CloseEntry, with sizes and checksum
   }
 
   Status Write(std::string_view bytes) override {
     entry_.checksum = static_cast<std::uint32_t>(
         crc32_z(entry_.checksum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
     entry_.size += bytes.size();
-    if (decided_) return Pack(bytes, Z_NO_FLUSH);
-    sample_ += bytes;
-    return sample_.size() < kSample ? Status{} : Decide();
+    return Pack(bytes, Z_NO_FLUSH);
   }
 
   Status Finish() override {
@@ -126,23 +130,6 @@ class ZipWriter final : public ArchiveWriter {
     return "PK\x03\x04" + Common(extra.size()) + entry_.path + extra;
   }
 
-  /// Enough is known of the file: writes its header, for which sizes and checksum come later, and its
-  /// beginning.
-  Status Decide() {
-    decided_ = true;
-    entry_.deflated = !store_all_ && Shrinks(sample_);
-    if (Status written = Append(Header()); !written.ok()) return written;
-    if (entry_.deflated) {
-      stream_ = {};
-      if (deflateInit2(&stream_, kFastest, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return Internal(fmt::format("cannot write {}: no memory to deflate", output_.string()));
-      deflating_ = true;
-    }
-    Status packed = Pack(sample_, Z_NO_FLUSH);
-    sample_.clear();
-    return packed;
-  }
-
   Status Pack(std::string_view bytes, int flush) {
     if (!entry_.deflated) {
       entry_.packed_size += bytes.size();
@@ -164,15 +151,11 @@ class ZipWriter final : public ArchiveWriter {
   /// Ends the entry that is open, if there is one.
   Status CloseEntry() {
     if (!std::exchange(open_, false)) return {};
-    if (!decided_) {
-      if (Status decided = Decide(); !decided.ok()) return decided;
-    }
     if (deflating_) {
       if (Status packed = Pack({}, Z_FINISH); !packed.ok()) return packed;
       deflateEnd(&stream_);
       deflating_ = false;
     }
-    decided_ = false;
     const std::string header = Header();
     if (Status written = WriteAt(std::string_view(header).substr(kChecksumAt), entry_.offset + kChecksumAt);
         !written.ok()) {
@@ -249,8 +232,6 @@ class ZipWriter final : public ArchiveWriter {
 
   Entry entry_;  // the one that is written
   bool open_ = false;
-  bool decided_ = false;  // whether to deflate it; until then its beginning is in sample_
-  std::string sample_;
   bool deflating_ = false;  // stream_ holds memory
   z_stream stream_{};
   std::array<char, 64 * 1024> block_;

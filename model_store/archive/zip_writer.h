@@ -9,8 +9,8 @@
 namespace serve {
 
 /// Opens a writer of a zip file, which must not exist. `store_all`: nothing is compressed. Else a file whose
-/// first megabyte shrinks by less than a fifth is stored: weights shrink by a tenth, and inflating them would
-/// take longer than loading them.
+/// sample shrinks by less than a fifth is stored: weights shrink by a tenth, and inflating them would take
+/// longer than loading them.
 ///
 /// Sizes and checksum stand in front of each entry, not behind it. That is what TorchServe needs to read a
 /// stored one (Java's ZipInputStream), and why libarchive, which writes them behind, does not write these
