@@ -59,6 +59,7 @@ bool SharedLibraryFactory::Accepts(const std::filesystem::path& file) const {
 
 Result<std::unique_ptr<Runtime>> SharedLibraryFactory::Load(const std::filesystem::path& file,
                                                             const RuntimeOptions& options) {
+  Begin();
   const Opened& opened = opened_.get();
   if (!opened) return opened.error();
   for (const auto& factory : **opened) {
