@@ -264,8 +264,10 @@ TEST_F(ArchiveTest, AFlippedBitAnywhereIsNoticedOrHarmless) {
 }
 
 TEST_F(ArchiveTest, AnArchiveCutAnywhereIsRefused) {
-  for (const ArchiveFormat format : {ArchiveFormat::kDefault, ArchiveFormat::kTgz}) {
+  for (const ArchiveFormat format :
+       {ArchiveFormat::kDefault, ArchiveFormat::kZipStore, ArchiveFormat::kTgz}) {
     options_.format = format;
+    options_.force = true;
     const CreatedArchive created = Create();
     const std::string good = ReadAll(created.path);
     const std::string name = format == ArchiveFormat::kTgz ? "cut.tar.gz" : "cut.mar";
