@@ -25,8 +25,6 @@ SharedLibraryFactory::SharedLibraryFactory(std::string library, std::vector<std:
         return Open(library);
       })) {}
 
-SharedLibraryFactory::~SharedLibraryFactory() { opened_.wait(); }
-
 void SharedLibraryFactory::Begin() {
   {
     const std::lock_guard lock(mutex_);

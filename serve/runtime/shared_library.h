@@ -39,7 +39,6 @@ class SharedLibraryFactory final : public RuntimeFactory {
   /// `library`: a file name beside this program or in ../lib/flambeau. `endings`: of the artifacts that
   /// its factories take, e.g. ".pt".
   SharedLibraryFactory(std::string library, std::vector<std::string> endings);
-  ~SharedLibraryFactory() override;
   void Begin() override;
   [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override;
   Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
@@ -53,7 +52,7 @@ class SharedLibraryFactory final : public RuntimeFactory {
   std::mutex mutex_;  // guards begun_
   std::condition_variable changed_;
   bool begun_ = false;
-  std::shared_future<Opened> opened_;  // last: its thread uses the others
+  std::shared_future<Opened> opened_;  // last: its thread uses the others, and its end waits for the thread
 };
 
 }  // namespace serve
