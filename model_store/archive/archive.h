@@ -72,8 +72,8 @@ struct VerifyReport {
 Result<VerifyReport> VerifyArchive(const UnpackedArchive& archive);
 
 enum class ArchiveFormat : std::uint8_t {
-  kDefault,    // <name>.mar, zip; deflated
-  kZipStore,   // <name>.mar, zip; nothing compressed; TorchServe itself cannot read it
+  kDefault,    // <name>.mar, zip; what hardly shrinks is stored, the rest deflated
+  kZipStore,   // <name>.mar, zip; nothing compressed
   kNoArchive,  // folder <name>
   kTgz,        // <name>.tar.gz, everything under <name>/
 };

@@ -114,6 +114,22 @@ Result<std::string> CreatedOn() {
   return std::string(text);
 }
 
+/// Pieces from all over a file, or all of a small one.
+std::string Sample(std::ifstream& file, std::uint64_t size) {
+  constexpr std::uint64_t kPieces = 16;
+  constexpr std::uint64_t kPiece = 64 * 1024;
+  const std::uint64_t pieces = size <= kPieces * kPiece ? 1 : kPieces;
+  const std::uint64_t piece = pieces == 1 ? size : kPiece;
+  std::string sample(pieces * piece, '\0');
+  for (std::uint64_t i = 0; i < pieces; ++i) {
+    file.seekg(static_cast<std::streamoff>(size / pieces * i));
+    file.read(sample.data() + i * piece, static_cast<std::streamsize>(piece));
+  }
+  file.clear();  // a file that has become shorter is noticed when it is copied
+  file.seekg(0);
+  return sample;
+}
+
 /// Copies one file into the archive and digests what was copied.
 Result<FileDigest> WriteFile(ArchiveWriter& writer, const std::string& name, const fs::path& source) {
   const auto changed = [&source] {
@@ -123,7 +139,7 @@ Result<FileDigest> WriteFile(ArchiveWriter& writer, const std::string& name, con
   const std::uintmax_t size = fs::file_size(source, error);
   std::ifstream file(source, std::ios::binary);
   if (error || !file) return Internal(fmt::format("cannot read {}", source.string()));
-  if (Status begun = writer.Begin(name, size); !begun.ok()) return begun;
+  if (Status begun = writer.Begin(name, size, Sample(file, size)); !begun.ok()) return begun;
   Sha256 sha;
   FileDigest digest;
   std::vector<char> block(kBlock);
@@ -160,7 +176,8 @@ Status WriteContents(const fs::path& output, const CreateOptions& options, const
   }
   // What could not be read again must not be written.
   if (const Result<Manifest> readable = ParseManifest(text); !readable) return readable.error();
-  if (Status begun = (*writer)->Begin(std::string(kManifestPath), text.size()); !begun.ok()) return begun;
+  if (Status begun = (*writer)->Begin(std::string(kManifestPath), text.size(), text); !begun.ok())
+    return begun;
   if (Status written = (*writer)->Write(text); !written.ok()) return written;
   return (*writer)->Finish();
 }
@@ -248,7 +265,7 @@ Status WriteWorkflow(const fs::path& output, const Contents& contents, const Wor
   const std::string text = WorkflowManifestText(manifest);
   if (const Result<WorkflowManifest> readable = ParseWorkflowManifest(text); !readable)
     return readable.error();
-  if (Status begun = (*writer)->Begin(std::string(kWorkflowManifestPath), text.size()); !begun.ok())
+  if (Status begun = (*writer)->Begin(std::string(kWorkflowManifestPath), text.size(), text); !begun.ok())
     return begun;
   if (Status written = (*writer)->Write(text); !written.ok()) return written;
   return (*writer)->Finish();

@@ -149,13 +149,31 @@ class Unpacker {
       return DiskError(path);
     }
     for (;;) {
-      const la_ssize_t count = archive_read_data(reader_.get(), block_.data(), block_.size());
-      if (count == 0) return {};
-      if (count < 0) return Damaged(path);  // also what libarchive only warns of: a wrong checksum or size
-      if (Status fits = CheckSize(static_cast<std::uint64_t>(count), path); !fits.ok()) return fits;
-      unpacked_bytes_ += static_cast<std::uint64_t>(count);
-      if (!file.Write({block_.data(), static_cast<std::size_t>(count)})) return DiskError(path);
+      std::string_view bytes;
+      if (!Read(bytes)) return Damaged(path);
+      if (bytes.empty()) return {};
+      if (Status fits = CheckSize(bytes.size(), path); !fits.ok()) return fits;
+      unpacked_bytes_ += bytes.size();
+      if (!file.Write(bytes)) return DiskError(path);
     }
+  }
+
+  /// The next bytes of the entry, none at its end. False: it is damaged, which is also what libarchive only
+  /// warns of, a wrong checksum or size.
+  bool Read(std::string_view& bytes) {
+    if (format_ == PackedFormat::kTarGz) {  // in a tar file there may be holes
+      const la_ssize_t count = archive_read_data(reader_.get(), block_.data(), block_.size());
+      if (count > 0) bytes = {block_.data(), static_cast<std::size_t>(count)};
+      return count >= 0;
+    }
+    const void* data = nullptr;
+    std::size_t count = 0;
+    la_int64_t offset = 0;
+    int code = ARCHIVE_OK;
+    while (code == ARCHIVE_OK && count == 0)
+      code = archive_read_data_block(reader_.get(), &data, &count, &offset);
+    if (code == ARCHIVE_OK) bytes = {static_cast<const char*>(data), count};
+    return code == ARCHIVE_OK || code == ARCHIVE_EOF;
   }
 
   /// Whether `more` bytes still fit the limits.

@@ -13,23 +13,23 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/utf8_names.h"
+#include "model_store/archive/zip_writer.h"
 
 namespace serve {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::time_t kTarTime = 315'532'800;  // 1980-01-01 UTC: the earliest time that a zip file can hold
+constexpr std::time_t kTime = 315'532'800;  // 1980-01-01 UTC, as in a zip file
 
 Status DiskError(const fs::path& output, std::string_view reason) {
   return Internal(fmt::format("cannot write {}: {}", output.string(), reason));
 }
 
-class PackedWriter final : public ArchiveWriter {
+class TgzWriter final : public ArchiveWriter {
  public:
-  PackedWriter(fs::path output, ArchiveFormat format, std::string top)
-      : output_(std::move(output)), format_(format), top_(std::move(top)) {}
-  ~PackedWriter() override {
+  TgzWriter(fs::path output, std::string top) : output_(std::move(output)), top_(std::move(top)) {}
+  ~TgzWriter() override {
     archive_.reset();  // writes what it holds back, so before the descriptor closes
     if (descriptor_ >= 0) close(descriptor_);
   }
@@ -38,35 +38,22 @@ class PackedWriter final : public ArchiveWriter {
     descriptor_ = open(output_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (descriptor_ < 0) return DiskError(output_, std::strerror(errno));
     archive_.reset(archive_write_new());
-    if (format_ == ArchiveFormat::kTgz) {
-      archive_write_add_filter_gzip(archive_.get());
-      archive_write_set_filter_option(archive_.get(), "gzip", "timestamp", nullptr);  // else: now
-      archive_write_set_format_gnutar(archive_.get());
-    } else {
-      archive_write_set_format_zip(archive_.get());
-      if (format_ == ArchiveFormat::kZipStore) {
-        archive_write_zip_set_compression_store(archive_.get());
-      } else {
-        // Everything is deflated, for TorchServe cannot read a stored entry whose size follows its data,
-        // which is how libarchive writes them. Weights hardly shrink: the fastest level is enough.
-        archive_write_zip_set_compression_deflate(archive_.get());
-        archive_write_set_format_option(archive_.get(), "zip", "compression-level", "1");
-      }
-    }
+    archive_write_add_filter_gzip(archive_.get());
+    archive_write_set_filter_option(archive_.get(), "gzip", "timestamp", nullptr);  // else: now
+    archive_write_set_format_gnutar(archive_.get());
     if (archive_write_open_fd(archive_.get(), descriptor_) != ARCHIVE_OK) return Failed();
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t size) override {
+  Status Begin(const std::string& path, std::uint64_t size, std::string_view /*sample*/) override {
     const Utf8Names utf8;
     const std::unique_ptr<struct archive_entry, FreeEntry> entry(archive_entry_new());
-    const std::string name = format_ == ArchiveFormat::kTgz ? top_ + "/" + path : path;
+    const std::string name = top_ + "/" + path;
     archive_entry_set_pathname(entry.get(), name.c_str());
     archive_entry_set_filetype(entry.get(), AE_IFREG);
     archive_entry_set_perm(entry.get(), 0644);
     archive_entry_set_size(entry.get(), static_cast<la_int64_t>(size));
-    // A zip entry's time depends on the time zone, unless it has none: then it is 1980-01-01 everywhere.
-    if (format_ == ArchiveFormat::kTgz) archive_entry_set_mtime(entry.get(), kTarTime, 0);
+    archive_entry_set_mtime(entry.get(), kTime, 0);
     return archive_write_header(archive_.get(), entry.get()) == ARCHIVE_OK ? Status{} : Failed();
   }
 
@@ -96,7 +83,6 @@ class PackedWriter final : public ArchiveWriter {
   }
 
   const fs::path output_;
-  const ArchiveFormat format_;
   const std::string top_;
   int descriptor_ = -1;
   std::unique_ptr<struct archive, FreeWriter> archive_;
@@ -114,7 +100,7 @@ class FolderWriter final : public ArchiveWriter {
     return {};
   }
 
-  Status Begin(const std::string& path, std::uint64_t /*size*/) override {
+  Status Begin(const std::string& path, std::uint64_t /*size*/, std::string_view /*sample*/) override {
     if (Status closed = CloseFile(); !closed.ok()) return closed;
     const fs::path file = output_ / path;
     std::error_code error;
@@ -161,7 +147,8 @@ Result<std::unique_ptr<ArchiveWriter>> Opened(std::unique_ptr<Writer> writer) {
 Result<std::unique_ptr<ArchiveWriter>> OpenWriter(const fs::path& output, ArchiveFormat format,
                                                   const std::string& top) {
   if (format == ArchiveFormat::kNoArchive) return Opened(std::make_unique<FolderWriter>(output));
-  return Opened(std::make_unique<PackedWriter>(output, format, top));
+  if (format == ArchiveFormat::kTgz) return Opened(std::make_unique<TgzWriter>(output, top));
+  return OpenZipWriter(output, format == ArchiveFormat::kZipStore);
 }
 
 }  // namespace serve

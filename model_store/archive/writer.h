@@ -16,8 +16,9 @@ namespace serve {
 class ArchiveWriter {
  public:
   virtual ~ArchiveWriter() = default;
-  /// `store`: do not compress this file (only zip asks).
-  virtual Status Begin(const std::string& path, std::uint64_t size) = 0;
+  /// `size`: what Write will bring in all. `sample`: bytes from all over the file (or all of it), which tell
+  /// whether it can be compressed.
+  virtual Status Begin(const std::string& path, std::uint64_t size, std::string_view sample) = 0;
   virtual Status Write(std::string_view bytes) = 0;
   /// Everything is on the disk afterwards.
   virtual Status Finish() = 0;

@@ -202,6 +202,7 @@ Result<ModelHandle> Loader::Load(const LoadRequest& request) {
 Result<ModelHandle> Loader::LoadNow(Attempt& attempt) try {
   const TimePoint start = SteadyClock::now();
   const LoadRequest& request = attempt.request;
+  for (const auto& factory : factories_) factory->Begin();
   UnpackLimits limits = limits_;
   limits.allow_missing_manifest = request.name.has_value();  // as TorchServe: the call names the model then
   Result<UnpackedArchive> archive = OpenArchive(request.source, unpack_folder_, limits);

@@ -75,6 +75,9 @@ inline Result<std::shared_ptr<Runtime>> Runtime::MakeVariant(const std::string& 
 class RuntimeFactory {
  public:
   virtual ~RuntimeFactory() = default;
+  /// A file is about to be loaded: makes ready in the background what every Load needs. Returns at once; may
+  /// be called often, from any thread.
+  virtual void Begin() {}
   /// Whether this factory takes the file, told by its name (".pt").
   [[nodiscard]] virtual bool Accepts(const std::filesystem::path& file) const = 0;
   virtual Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,

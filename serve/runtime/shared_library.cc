@@ -1,6 +1,7 @@
 #include "serve/runtime/shared_library.h"
 
 #include <algorithm>
+#include <chrono>
 #include <dlfcn.h>
 #include <utility>
 
@@ -16,7 +17,21 @@ std::vector<std::filesystem::path> LibraryPlaces(const std::string& library) {
 
 SharedLibraryFactory::SharedLibraryFactory(std::string library, std::vector<std::string> endings)
     : endings_(std::move(endings)),
-      opened_(std::async(std::launch::async, [library = std::move(library)] { return Open(library); })) {}
+      opened_(std::async(std::launch::async, [this, library = std::move(library)] {
+        {
+          std::unique_lock lock(mutex_);
+          changed_.wait_for(lock, std::chrono::milliseconds(50), [this] { return begun_; });
+        }
+        return Open(library);
+      })) {}
+
+void SharedLibraryFactory::Begin() {
+  {
+    const std::lock_guard lock(mutex_);
+    begun_ = true;
+  }
+  changed_.notify_one();
+}
 
 SharedLibraryFactory::Opened SharedLibraryFactory::Open(const std::string& library) {
   std::string reasons;
@@ -42,6 +57,7 @@ bool SharedLibraryFactory::Accepts(const std::filesystem::path& file) const {
 
 Result<std::unique_ptr<Runtime>> SharedLibraryFactory::Load(const std::filesystem::path& file,
                                                             const RuntimeOptions& options) {
+  Begin();
   const Opened& opened = opened_.get();
   if (!opened) return opened.error();
   for (const auto& factory : **opened) {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <condition_variable>
 #include <filesystem>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,8 +25,12 @@ inline constexpr const char* kRuntimeDescription = "FlambeauDescribeRuntime";
 /// Where a runtime library is looked for: beside this program, then in ../lib/flambeau.
 std::vector<std::filesystem::path> LibraryPlaces(const std::string& library);
 
-/// The runtimes of a shared library, which is loaded in the background from construction on: libtorch takes a
-/// quarter of a second, in which the server already listens, and the tools of the same program do without it.
+/// The runtimes of a shared library, which is loaded in the background: libtorch takes a quarter of a second,
+/// in which the server already listens and unpacks, and the tools of the same program do without it.
+///
+/// No thread can be started while the dynamic linker relocates a library (glibc's lock; 50 to 100 ms of
+/// libtorch's time). A server that starts needs several, the last of which unpacks the model; so the library
+/// waits for Begin, which that thread calls, but 50 ms at most: a server without a model needs it later.
 ///
 /// Threads: Load waits until the library is there. Errors: kInternal with the loader's own text;
 /// kInvalidArgument for a file that no factory of the library takes.
@@ -33,6 +39,7 @@ class SharedLibraryFactory final : public RuntimeFactory {
   /// `library`: a file name beside this program or in ../lib/flambeau. `endings`: of the artifacts that
   /// its factories take, e.g. ".pt".
   SharedLibraryFactory(std::string library, std::vector<std::string> endings);
+  void Begin() override;
   [[nodiscard]] bool Accepts(const std::filesystem::path& file) const override;
   Result<std::unique_ptr<Runtime>> Load(const std::filesystem::path& file,
                                         const RuntimeOptions& options) override;
@@ -42,7 +49,10 @@ class SharedLibraryFactory final : public RuntimeFactory {
   static Opened Open(const std::string& library);
 
   const std::vector<std::string> endings_;
-  std::shared_future<Opened> opened_;
+  std::mutex mutex_;  // guards begun_
+  std::condition_variable changed_;
+  bool begun_ = false;
+  std::shared_future<Opened> opened_;  // last: its thread uses the others, and its end waits for the thread
 };
 
 }  // namespace serve

@@ -138,14 +138,75 @@ INSTANTIATE_TEST_SUITE_P(Formats, FormatTest,
                                          ArchiveFormat::kNoArchive, ArchiveFormat::kTgz),
                          FormatName);
 
-TEST_F(ArchiveTest, EverythingIsDeflatedUnlessAskedToStore) {
+/// Bytes that do not shrink.
+std::string Noise(std::size_t size) {
+  std::string noise(size, ' ');
+  std::uint32_t state = 1;
+  for (char& c : noise) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  return noise;
+}
+
+TEST_F(ArchiveTest, WhatShrinksIsDeflatedUnlessAskedToStore) {
   const std::string bytes = ReadAll(Create().path);
-  EXPECT_EQ(bytes.find(std::string(5000, 'w')), std::string::npos)
-      << "TorchServe could not read a stored entry";
+  EXPECT_EQ(bytes.find(std::string(5000, 'w')), std::string::npos);
   EXPECT_EQ(bytes.find(std::string(3000, 'v')), std::string::npos);
   options_.format = ArchiveFormat::kZipStore;
   options_.force = true;
   EXPECT_NE(ReadAll(Create().path).find(std::string(3000, 'v')), std::string::npos);
+}
+
+TEST_F(ArchiveTest, WeightsAreStoredSinceTheyHardlyShrink) {
+  const std::string weights = std::string(1 << 17, 'c') + Noise(3 << 20);  // code comes first
+  folder_.Write("in/model.pt", weights);
+  const std::string bytes = ReadAll(Create().path);
+  EXPECT_NE(bytes.find(weights), std::string::npos);
+  EXPECT_EQ(bytes.find(std::string(3000, 'v')), std::string::npos);  // each file for itself
+  UnpackedArchive opened = Open(folder_ / "out/news.mar");
+  EXPECT_EQ(ReadAll(opened.serialized_file), weights);
+  EXPECT_TRUE(VerifyArchive(opened));
+}
+
+TEST_F(ArchiveTest, FilesOfWhichOnlyAPartShrinksComeBack) {
+  const std::string late = Noise(1 << 20) + std::string(2 << 20, 'z');
+  const std::string early = std::string(1 << 20, 'z') + Noise(2 << 20) + "end";
+  folder_.Write("in/model.pt", late);
+  folder_.Write("in/extra/vocab.txt", early);
+  const CreatedArchive created = Create();
+  EXPECT_LT(created.size, 3'200'000U) << "by its beginning alone, the first would be stored";
+  UnpackedArchive opened = Open(created.path);
+  EXPECT_EQ(ReadAll(opened.serialized_file), late);
+  EXPECT_EQ(ReadAll(opened.folder / "vocab.txt"), early);
+  EXPECT_TRUE(VerifyArchive(opened));
+}
+
+TEST_F(ArchiveTest, SizesStandInFrontOfEachEntry) {
+  // TorchServe reads a .mar as a stream, and a stream that stores an entry must say its size first.
+  folder_.Write("in/model.pt", Noise(3 << 20));
+  const std::string bytes = ReadAll(Create().path);
+  std::size_t entries = 0;
+  std::size_t at = 0;
+  for (; bytes.compare(at, 4, "PK\x03\x04") == 0; ++entries) {
+    const auto number = [&](std::size_t where, std::size_t count) {
+      std::size_t value = 0;
+      for (std::size_t i = count; i-- > 0;)
+        value = value << 8 | static_cast<unsigned char>(bytes[at + where + i]);
+      return value;
+    };
+    EXPECT_EQ(number(6, 2) & 8, 0U) << "sizes follow the data";
+    at += 30 + number(26, 2) + number(28, 2) + number(18, 4);
+  }
+  EXPECT_EQ(entries, 6U);
+  EXPECT_EQ(bytes.compare(at, 4, "PK\x01\x02"), 0) << "the directory follows the last entry";
+}
+
+TEST_F(ArchiveTest, ADamagedStoredEntryIsRefusedAndNamed) {
+  folder_.Write("in/model.pt", Noise(3 << 20));
+  std::string bytes = ReadAll(Create().path);
+  const std::size_t at = bytes.find(Noise(64));
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + (2 << 20)] ^= 1;
+  EXPECT_THAT(OpenError(folder_.Write("bad.mar", bytes)),
+              AllOf(HasSubstr("bad.mar"), HasSubstr("\"model.pt\""), HasSubstr("damaged")));
 }
 
 TEST_F(ArchiveTest, UnpackedFilesAreForTheOwnerAlone) {
@@ -203,8 +264,10 @@ TEST_F(ArchiveTest, AFlippedBitAnywhereIsNoticedOrHarmless) {
 }
 
 TEST_F(ArchiveTest, AnArchiveCutAnywhereIsRefused) {
-  for (const ArchiveFormat format : {ArchiveFormat::kDefault, ArchiveFormat::kTgz}) {
+  for (const ArchiveFormat format :
+       {ArchiveFormat::kDefault, ArchiveFormat::kZipStore, ArchiveFormat::kTgz}) {
     options_.format = format;
+    options_.force = true;
     const CreatedArchive created = Create();
     const std::string good = ReadAll(created.path);
     const std::string name = format == ArchiveFormat::kTgz ? "cut.tar.gz" : "cut.mar";
