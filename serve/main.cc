@@ -7,10 +7,6 @@
 #include <utility>
 #include <vector>
 
-#ifdef FLAMBEAU_MIMALLOC
-#include <mimalloc.h>
-#endif
-
 #include "serve/app/server.h"
 #include "serve/config/config.h"
 #include "serve/runtime/shared_library.h"
@@ -38,23 +34,7 @@ std::vector<std::unique_ptr<serve::RuntimeFactory>> Runtimes() {
   return factories;
 }
 
-/// mimalloc returns what was freed to the system after some ten milliseconds, which is less than a batch of a
-/// large model takes: then the system clears the same pages for every batch. What the environment says
-/// already, stays.
-void KeepFreedMemoryForAMoment() {
-#ifdef FLAMBEAU_MIMALLOC
-  constexpr long kMilliseconds = 1000;
-#if MI_MALLOC_VERSION < 210
-  mi_option_set_default(mi_option_decommit_delay, kMilliseconds);
-  mi_option_set_default(mi_option_segment_decommit_delay, kMilliseconds);
-#else
-  mi_option_set_default(mi_option_purge_delay, kMilliseconds);
-#endif
-#endif
-}
-
 int Serve(const std::vector<std::string>& args, const std::function<void()>& listening) {
-  KeepFreedMemoryForAMoment();
   LimitSpinning();  // before a thread is started, and before the library is loaded that reads it
   return serve::RunServe(args, Runtimes, listening);
 }
@@ -77,7 +57,6 @@ int main(int argc, char** argv) {
   const std::vector<std::string> args(words.begin() + static_cast<std::ptrdiff_t>(first), words.end());
   if (name == "serve") return Serve(args, {});
   if (name == "search-variants") {
-    KeepFreedMemoryForAMoment();  // what is timed is timed as in the server
     return serve::RunSearch(args, Runtimes);
   }
   if (name == "doctor") {
