@@ -264,3 +264,8 @@ def _beside(bench: Bench, server, model, small, capacity, deadline) -> tuple[flo
     for one in crowded:
         bench.figure(small.name, f"Flambeau at 500/s, beside {model.name} at 2 × capacity", 8, one)
     return _median(alone, "p99"), _median(crowded, "p99")
+
+
+PARTS = {"mlp": mlp, "noop": noop, "resnet18": resnet18, "encoder": encoder, "start": start, "memory": memory,
+         "overload": overload, "soak": soak}
+DEFAULT_PARTS = [name for name in PARTS if name != "soak"]
