@@ -212,6 +212,8 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
   const TimePoint end = options.now() + options.budget;
   options.trying(kPlainVariant);
   plain->PrepareThread(options.threads);
+  // In a process of its own nothing has run yet, and the first run is no measure.
+  if (const Result<RunOutputs> first = plain->Run(batches.front().inputs); !first) return first.error();
   const Result<nanoseconds> alone = Measure(*plain, batches.front(), options.now);
   if (!alone) return alone.error();
   const std::vector<SizedBatch> sizes = SizesToTime(batches, *alone / batches.front().rows, options.budget);
