@@ -10,7 +10,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <torch/csrc/jit/runtime/custom_operator.h>
 
 #include "serve/runtime/torchscript/cpu_kernels.h"
 #include "serve/runtime/torchscript/graph_tools.h"
@@ -38,7 +37,7 @@ struct Rows {
 
 /// Memory of one thread, reused for every head.
 struct Room {
-  std::vector<float> keys, values, bias, queries, scores, sums, out;
+  std::vector<float> keys, values, bias, zeros, queries, scores, out;
 
   static float* Of(std::vector<float>& room, std::int64_t count) {
     if (room.size() < static_cast<std::size_t>(count)) room.resize(static_cast<std::size_t>(count));
@@ -96,7 +95,8 @@ at::Tensor Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     thread_local Room room;
     float* packed_keys = Room::Of(room.keys, padded_keys * width);
     float* packed_values = Room::Of(room.values, padded_out * keys);
-    float* bias = Room::Of(room.bias, std::max(padded_keys, padded_out));
+    float* bias = Room::Of(room.bias, padded_keys);
+    float* zeros = Room::Of(room.zeros, padded_out);  // never written
     float* x = Room::Of(room.queries, kQueriesAtOnce * width);
     float* scores = Room::Of(room.scores, kQueriesAtOnce * keys);
     float* out = Room::Of(room.out, kQueriesAtOnce * width_out);
@@ -109,6 +109,10 @@ at::Tensor Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       const float* masks = mask.defined()
                                ? mask.const_data_ptr<float>() + batch * mask.stride(0) + head * mask.stride(1)
                                : nullptr;
+      std::fill_n(bias, padded_keys, 0.0F);
+      if (masks != nullptr && mask_is_bias) {
+        for (std::int64_t i = 0; i < keys; ++i) bias[i] = masks[i * mask.stride(3)];
+      }
       const Rows from = Rows::Of(q, batch, head);
       float* to = output.mutable_data_ptr<float>() + batch * output.stride(0) + head * output.stride(1);
       for (std::int64_t first = 0; first < queries; first += kQueriesAtOnce) {
@@ -116,10 +120,6 @@ at::Tensor Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
         for (std::int64_t row = 0; row < rows; ++row) {
           const float* query = from.data + (first + row) * from.step;
           for (std::int64_t i = 0; i < width; ++i) x[row * width + i] = query[i] * scale;
-        }
-        std::fill_n(bias, std::max(padded_keys, padded_out), 0.0F);
-        if (masks != nullptr && mask_is_bias) {
-          for (std::int64_t i = 0; i < keys; ++i) bias[i] = masks[i * mask.stride(3)];
         }
         kernels.run_dense({width, keys, false, packed_keys, bias}, x, rows, scores);
         for (std::int64_t row = 0; row < rows; ++row) {
@@ -130,8 +130,7 @@ at::Tensor Attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
           }
           sums[static_cast<std::size_t>(row)] = kernels.exponentials(numbers, keys);
         }
-        std::fill_n(bias, padded_out, 0.0F);
-        kernels.run_dense({keys, width_out, false, packed_values, bias}, scores, rows, out);
+        kernels.run_dense({keys, width_out, false, packed_values, zeros}, scores, rows, out);
         for (std::int64_t row = 0; row < rows; ++row) {
           // A query that may see nothing gets zeros, as in libtorch.
           const float sum = sums[static_cast<std::size_t>(row)];
@@ -219,9 +218,7 @@ void Walk(torch::jit::Graph& graph, torch::jit::Block* block) {
 
 void UseOwnAttention(const std::shared_ptr<torch::jit::Graph>& graph) {
   if (BestCpuKernels() == nullptr) return;
-  // By its symbol alone, without a schema: operators with one are made once for all nodes of a graph.
-  static const torch::jit::RegisterOperators registered({torch::jit::Operator(
-      c10::Symbol::fromQualString(kOperator), MakeOperation, c10::AliasAnalysisKind::PURE_FUNCTION)});
+  [[maybe_unused]] static const auto registered = OwnOperator(kOperator, MakeOperation);
   Walk(*graph, graph->block());
 }
 

@@ -9,7 +9,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <torch/csrc/jit/runtime/custom_operator.h>
 
 #include "serve/runtime/torchscript/cpu_kernels.h"
 #include "serve/runtime/torchscript/graph_tools.h"
@@ -18,7 +17,6 @@ namespace serve {
 namespace {
 
 using torch::jit::Node;
-using torch::jit::Value;
 
 constexpr const char* kOperator = "flambeau::dense_layers";
 constexpr std::int64_t kTileRows = 48;           // that go through all layers before the next ones
@@ -177,9 +175,7 @@ void Walk(torch::jit::Graph& graph, torch::jit::Block* block) {
 
 void UseDenseLayers(const std::shared_ptr<torch::jit::Graph>& graph) {
   if (BestCpuKernels() == nullptr) return;
-  // By its symbol alone, without a schema: operators with one are made once for all nodes of a graph.
-  static const torch::jit::RegisterOperators registered({torch::jit::Operator(
-      c10::Symbol::fromQualString(kOperator), MakeOperation, c10::AliasAnalysisKind::PURE_FUNCTION)});
+  [[maybe_unused]] static const auto registered = OwnOperator(kOperator, MakeOperation);
   Walk(*graph, graph->block());
 }
 

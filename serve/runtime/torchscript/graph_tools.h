@@ -8,6 +8,7 @@
 
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/custom_operator.h>
 
 // What the passes over a frozen graph ask of it.
 namespace serve {
@@ -53,6 +54,13 @@ std::optional<T> Constant(const torch::jit::Value* value) {
     if (!constant->isInt()) return std::nullopt;
   }
   return constant->to<T>();
+}
+
+/// Makes an operator of ours known; once for each. By its symbol alone, without a schema: operators with one
+/// are made once for all nodes of a graph.
+inline torch::jit::RegisterOperators OwnOperator(const char* kind, torch::jit::OperationCreator make) {
+  return torch::jit::RegisterOperators(
+      {torch::jit::Operator(c10::Symbol::fromQualString(kind), make, c10::AliasAnalysisKind::PURE_FUNCTION)});
 }
 
 }  // namespace serve

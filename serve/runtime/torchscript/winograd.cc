@@ -9,9 +9,9 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <torch/csrc/jit/runtime/custom_operator.h>
 
 #include "serve/runtime/torchscript/cpu_kernels.h"
+#include "serve/runtime/torchscript/graph_tools.h"
 
 namespace serve {
 namespace {
@@ -199,9 +199,7 @@ bool FitsWinograd(const at::Tensor& weight) {
 
 Node* MakeWinograd(torch::jit::Graph& graph, Value* input, Value* other, const at::Tensor& weight,
                    const at::Tensor& bias, at::IntArrayRef padding, bool relu) {
-  // By its symbol alone, without a schema: operators with one are made once for all nodes of a graph.
-  static const torch::jit::RegisterOperators registered({torch::jit::Operator(
-      c10::Symbol::fromQualString(kOperator), MakeOperation, c10::AliasAnalysisKind::PURE_FUNCTION)});
+  [[maybe_unused]] static const auto registered = OwnOperator(kOperator, MakeOperation);
   if (other == nullptr) other = graph.insertConstant(c10::IValue());
   Node* node = graph.create(c10::Symbol::fromQualString(kOperator), {input, other}, 1);
   node->t_(Attribute("weight"), weight);
