@@ -23,7 +23,7 @@ TEST(LogFilesTest, AreWrittenWhereTheEnvironmentSays) {
   EXPECT_EQ(server.Stop(), 0) << server.Log();
 
   const std::string access = ReadAll(logs + "/access_log.log");
-  EXPECT_THAT(access, ContainsRegex("^....-..-..T..:..:..,... - /127\\.0\\.0\\.1:[0-9]+ \"POST "
+  EXPECT_THAT(access, ContainsRegex("(^|\n)....-..-..T..:..:..,... - /127\\.0\\.0\\.1:[0-9]+ \"POST "
                                     "/predictions/double HTTP/1\\.1\" 200 [0-9]+\n"));
   EXPECT_THAT(access, HasSubstr("\"GET /nowhere HTTP/1.1\" 404 "));
   EXPECT_THAT(server.process().Out(), HasSubstr("\"GET /nowhere HTTP/1.1\" 404 "));
