@@ -93,6 +93,22 @@ bool StoreFloat(std::byte*& next, double value) {
   return true;
 }
 
+std::string_view Token(sj::ondemand::value& value) { return value.raw_json_token(); }
+std::string_view Token(sj::ondemand::document& document) {
+  std::string_view token;
+  return document.raw_json_token().get(token) == sj::SUCCESS ? token : std::string_view();
+}
+
+template <class Value>
+bool GetDouble(Value& value, double& real) {
+  constexpr std::size_t kLongest = 20;  // `0.` and 18 digits
+  const std::string_view token = Token(value);
+  if (value.get_double().get(real) != sj::SUCCESS) return false;
+  // simdjson 3.0 makes another number of `0.` with more digits than fit into 64 bits.
+  if (token.size() > kLongest) std::from_chars(token.data(), token.data() + token.size(), real);
+  return true;
+}
+
 constexpr bool IsFloat(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kFloat16 ||
          dtype == DType::kBFloat16;
@@ -286,7 +302,7 @@ template <DType kType, class Value>
 bool ArrayReader::TryPut(Value& value) {
   double real = 0;
   if constexpr (IsFloat(kType)) {
-    return value.get_double().get(real) == sj::SUCCESS && StoreFloat<kType>(next_, real);
+    return GetDouble(value, real) && StoreFloat<kType>(next_, real);
   }
   std::int64_t whole = 0;
   if constexpr (kType == DType::kBool) {
@@ -300,7 +316,7 @@ bool ArrayReader::TryPut(Value& value) {
     }
   }
   if (value.get_int64().get(whole) != sj::SUCCESS) {
-    if (value.get_double().get(real) != sj::SUCCESS || !WholeDouble(real, whole)) return false;
+    if (!GetDouble(value, real) || !WholeDouble(real, whole)) return false;
   }
   switch (kType) {
     case DType::kInt64:

@@ -6,6 +6,7 @@
 
 #include "handlers/tensor/array_reader.h"
 #include "handlers/tensor/json_source.h"
+#include "handlers/tensor/plain_numbers.h"
 
 namespace serve {
 namespace {
@@ -231,6 +232,9 @@ Result<Sample> ReadJsonSample(std::string_view text, const std::vector<TensorSpe
   text = WithoutMark(text);
   if (text.find_first_not_of(kBlanks) == std::string_view::npos) {
     return BadInput("the body is empty; send a nested array of numbers or {\"instances\": [...]}");
+  }
+  if (specs.size() == 1) {
+    if (std::optional<Sample> sample = ReadPlainNumbers(text, specs.front())) return *std::move(sample);
   }
   thread_local sj::ondemand::parser parser;
   Result<Sample> sample = [&]() -> Result<Sample> {
