@@ -25,6 +25,7 @@ constexpr auto kPowers = [] {
 constexpr int kMostPower = static_cast<int>(kPowers.size()) - 1;
 constexpr std::uint64_t kExactWhole = std::uint64_t{1} << 53;  // every whole number below is a double
 constexpr std::ptrdiff_t kMostDigits = 19;                     // so many never overflow 64 bits
+constexpr std::uint64_t kFarPower = std::uint64_t{1} << 40;    // of an exponent that is read elsewhere
 
 bool IsDigit(char c) { return static_cast<unsigned char>(c - '0') <= 9; }
 
@@ -62,39 +63,42 @@ class Scanner {
     while (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t') ++at_;
   }
 
-  /// Appends the digits that stand here to `whole`, which may wrap after kMostDigits; how many there were.
-  std::ptrdiff_t Digits(std::uint64_t& whole) {
-    const char* start = at_;
-    for (; IsDigit(*at_); ++at_) whole = whole * 10 + static_cast<std::uint64_t>(*at_ - '0');
-    return at_ - start;
+  /// Appends the digits from `at` on to `whole`, which may wrap after kMostDigits; what follows them.
+  static const char* Digits(const char* at, std::uint64_t& whole) {
+    std::uint64_t sum = whole;
+    for (; IsDigit(*at); ++at) sum = sum * 10 + static_cast<std::uint64_t>(*at - '0');
+    whole = sum;
+    return at;
   }
 
   bool Number(float& number) {
     if (*at_ == ' ') SkipBlanks();
-    const char* start = at_;
-    const bool negative = *at_ == '-';
-    if (negative) ++at_;
+    const char* const start = at_;  // and none of the members below, which a char may alias
+    const char* const first = start + (*start == '-' ? 1 : 0);
     std::uint64_t whole = 0;
-    const char first = *at_;
-    std::ptrdiff_t digits = Digits(whole);
-    if (digits == 0 || (first == '0' && digits > 1)) return false;
+    const char* at = Digits(first, whole);
+    std::ptrdiff_t digits = at - first;
+    if (digits == 0 || (*first == '0' && digits > 1)) return false;
     std::ptrdiff_t power = 0;
-    if (*at_ == '.') {
-      ++at_;
-      power = -Digits(whole);
+    if (*at == '.') {
+      const char* const fraction = at + 1;
+      at = Digits(fraction, whole);
+      power = fraction - at;
       if (power == 0) return false;
       digits -= power;
     }
-    if (*at_ == 'e' || *at_ == 'E') {
-      ++at_;
-      const bool down = *at_ == '-';
-      if (down || *at_ == '+') ++at_;
+    if (*at == 'e' || *at == 'E') {
+      ++at;
+      const bool down = *at == '-';
+      if (down || *at == '+') ++at;
       std::uint64_t exponent = 0;
-      const std::ptrdiff_t length = Digits(exponent);
-      if (length == 0) return false;
-      if (length > 3) return Slow(start, number);
+      const char* const end = Digits(at, exponent);
+      if (end == at) return false;
+      exponent = end - at > 3 ? kFarPower : exponent;
       power += down ? -static_cast<std::ptrdiff_t>(exponent) : static_cast<std::ptrdiff_t>(exponent);
+      at = end;
     }
+    at_ = at;
     if (digits > kMostDigits || whole >= kExactWhole || power < -kMostPower || power > kMostPower) {
       return Slow(start, number);
     }
@@ -102,7 +106,7 @@ class Scanner {
     const auto exact = static_cast<double>(whole);
     const double value = power < 0 ? exact / kPowers[static_cast<std::size_t>(-power)]
                                    : exact * kPowers[static_cast<std::size_t>(power)];
-    return Narrow(negative ? -value : value, number);
+    return Narrow(first != start ? -value : value, number);
   }
 
   /// From `start` to here.
