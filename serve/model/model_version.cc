@@ -388,9 +388,13 @@ Result<std::vector<SizedBatch>> ModelVersion::Batches(const Sample& sample) cons
     const auto count = static_cast<std::size_t>(std::max<std::int64_t>(size / sample.rows, 1));
     const auto rows = static_cast<std::int64_t>(count) * sample.rows;
     if (!batches.empty() && batches.back().rows == rows) continue;
-    Result<std::vector<Tensor>> inputs = handler_->Collate(std::vector<const Sample*>(count, &sample));
+    const std::vector<const Sample*> samples(count, &sample);
+    if (const auto first = handler_->Collate(samples); !first) return first.error();  // pays for fresh memory
+    const TimePoint start = SteadyClock::now();
+    Result<std::vector<Tensor>> inputs = handler_->Collate(samples);
+    const TimePoint end = SteadyClock::now();
     if (!inputs) return inputs.error();
-    batches.push_back({rows, std::move(*inputs)});
+    batches.push_back({rows, std::move(*inputs), end - start});
   }
   return batches;
 }

@@ -202,7 +202,7 @@ Result<SearchResult> MakeReady(const std::shared_ptr<Runtime>& plain, const std:
     Result<nanoseconds> took = Measure(*result.runtime, batch);  // the first run of a size is not its time
     if (took && *took < std::chrono::milliseconds(100)) took = Measure(*result.runtime, batch);
     if (!took) return took.error();
-    result.times.emplace_back(batch.rows, *took);
+    result.times.emplace_back(batch.rows, *took + batch.forming);
   }
   return result;
 }
@@ -331,7 +331,7 @@ Result<SearchResult> SearchVariants(const std::shared_ptr<Runtime>& plain,
     }
     const Result<nanoseconds> took = Measure(*chosen, batch, options.now);
     if (!took) return took.error();
-    result.times.emplace_back(batch.rows, *took);
+    result.times.emplace_back(batch.rows, *took + batch.forming);
   }
   return result;
 }

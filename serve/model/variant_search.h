@@ -29,6 +29,7 @@ struct Trial {
 struct SizedBatch {
   std::int64_t rows = 1;
   std::vector<Tensor> inputs;
+  std::chrono::nanoseconds forming{0};  // what it costs to put the rows together
 };
 
 struct SearchOptions {

@@ -8,8 +8,12 @@ namespace {
 
 // A size is judged only after this many runs: the first ones of a module are slower.
 constexpr std::int64_t kTrusted = 3;
-// A size that was found too slow is tried again after this many runs of any size.
-constexpr std::int64_t kForgetAfter = 4096;
+// Sizes that were found too slow are allowed again for the first kTrial of so many runs: the model, or what
+// runs beside it, may be another by now.
+constexpr std::int64_t kTrialEvery = 4096;
+constexpr std::int64_t kTrial = 64;
+// A thread that had to let another one run for a moment took many times what its batch costs: so much counts.
+constexpr std::int64_t kMostGrowth = 2;
 
 std::size_t CellOf(std::int64_t rows) {
   return static_cast<std::size_t>(
@@ -24,9 +28,10 @@ BatchTimes::BatchTimes(std::int64_t batch_size)
 void BatchTimes::Record(std::int64_t rows, std::chrono::nanoseconds took) {
   if (rows <= 0) return;
   Cell& cell = cells_[std::min(CellOf(rows), cells_.size() - 1)];
-  const std::int64_t per_row = took.count() / rows;
+  std::int64_t per_row = took.count() / rows;
   const std::int64_t seen = cell.seen.fetch_add(1, std::memory_order_relaxed);
   const std::int64_t old = cell.nanos_per_row.load(std::memory_order_relaxed);
+  if (seen >= kTrusted) per_row = std::min(per_row, old * kMostGrowth);
   // The first runs of a module are slow, so early values are replaced quickly.
   const std::int64_t weight = seen < kTrusted ? 1 : 8;
   cell.nanos_per_row.store(seen == 0 ? per_row : old + (per_row - old) / weight, std::memory_order_relaxed);
@@ -52,16 +57,18 @@ std::chrono::nanoseconds BatchTimes::Predict(std::int64_t rows) const {
 void BatchTimes::UpdateBest() {
   const std::int64_t updates = updates_.fetch_add(1, std::memory_order_relaxed) + 1;
   if (cells_[0].seen.load(std::memory_order_relaxed) < kTrusted) return;
+  const bool tried = updates >= kTrialEvery;
+  const bool trial = tried && updates % kTrialEvery < kTrial;
+  const bool begins = tried && updates % kTrialEvery == 0;
   const std::int64_t alone = cells_[0].nanos_per_row.load(std::memory_order_relaxed);
   std::int64_t best = 1;
   for (std::size_t i = cells_.size() - 1; i > 0; --i) {
     Cell& cell = cells_[i];
-    const bool unknown = cell.seen.load(std::memory_order_relaxed) < kTrusted;
-    if (unknown || cell.nanos_per_row.load(std::memory_order_relaxed) <= alone + alone / 10) {
-      best = std::min(batch_size_, std::int64_t{1} << i);
-      break;
-    }
-    if (updates % kForgetAfter == 0) cell.seen.store(0, std::memory_order_relaxed);
+    const std::int64_t per_row = cell.nanos_per_row.load(std::memory_order_relaxed);
+    const bool unknown = per_row == 0 || (!tried && cell.seen.load(std::memory_order_relaxed) < kTrusted);
+    const bool fast = unknown || per_row <= alone + alone / 10;
+    if (!fast && begins) cell.seen.store(0, std::memory_order_relaxed);  // what it takes now counts at once
+    if ((fast || trial) && best == 1) best = std::min(batch_size_, std::int64_t{1} << i);
   }
   best_rows_.store(best, std::memory_order_relaxed);
 }

@@ -42,13 +42,40 @@ TEST(BatchTimesTest, AModelThatDoesNotBatchRunsOneByOne) {
   EXPECT_EQ(times.BestRows(), 1);
 }
 
+/// Runs one row after the other until a larger batch is allowed; false: it never is.
+bool WaitForTrial(BatchTimes& times) {
+  for (int i = 0; i < 5000 && times.BestRows() == 1; ++i) times.Record(1, microseconds(10));
+  return times.BestRows() > 1;
+}
+
 TEST(BatchTimesTest, TriesASlowSizeAgainLater) {
   BatchTimes times(2);
   Learn(times, 1, microseconds(10));
   Learn(times, 2, microseconds(400));
   ASSERT_EQ(times.BestRows(), 1);
-  for (int i = 0; i < 5000; ++i) times.Record(1, microseconds(10));
+  ASSERT_TRUE(WaitForTrial(times));
+  times.Record(2, microseconds(14));
+  for (int i = 0; i < 1000; ++i) times.Record(1, microseconds(10));
   EXPECT_EQ(times.BestRows(), 2);
+}
+
+TEST(BatchTimesTest, ATrialEndsThoughNoLargeBatchComes) {
+  BatchTimes times(8);
+  for (const int rows : {1, 2, 4, 8}) Learn(times, rows, microseconds(10 * rows * rows));
+  ASSERT_EQ(times.BestRows(), 1);
+  ASSERT_TRUE(WaitForTrial(times));
+  EXPECT_EQ(times.BestRows(), 8);
+  for (int i = 0; i < 100; ++i) times.Record(1, microseconds(10));
+  EXPECT_EQ(times.BestRows(), 1);
+}
+
+TEST(BatchTimesTest, ARunThatWasInterruptedHardlyCounts) {
+  BatchTimes times(1);
+  Learn(times, 1, microseconds(10));
+  times.Record(1, std::chrono::milliseconds(40));
+  EXPECT_LT(times.Predict(1), microseconds(12));
+  for (int i = 0; i < 100; ++i) times.Record(1, std::chrono::milliseconds(1));
+  EXPECT_GT(times.Predict(1), microseconds(900)) << "a model that has become slow is believed";
 }
 
 TEST(BatchTimesTest, AnOddBatchSizeIsTheUpperBound) {
