@@ -7,7 +7,7 @@ import sys
 import time
 
 from processes import BenchError
-from servers import PEERS, Echo, Flambeau, Model, default_workers
+from servers import PEERS, BodyFloor, Echo, Flambeau, Model, default_workers
 
 
 def numbers_of(answer: bytes) -> list[float]:
@@ -46,8 +46,11 @@ class Bench:
     def flambeau(self, model: Model, *flags, name="flambeau") -> Flambeau:
         return Flambeau(self.programs, self.work, self.archives, model, [*self.options.serve_flags, *flags], name)
 
-    def echo(self, answer: bytes) -> Echo:
-        return Echo(self.programs, self.work, answer)
+    def echo(self, answer: bytes, threads=1) -> Echo:
+        return Echo(self.programs, self.work, answer, threads)
+
+    def body_floor(self, threads: int) -> BodyFloor:
+        return BodyFloor(self.programs, self.work, threads)
 
     def has(self, peer: str) -> bool:
         return peer in self.options.peers and peer not in self.environment.missing
@@ -111,9 +114,11 @@ class Bench:
         if wrong or errors or not result["statuses"]:
             raise BenchError(f"{what}: answers {result['statuses']}, errors {errors}")
 
-    def load(self, label: str, server, model: Model, connections: int, seconds=None, rate=None, warmup=0.5) -> dict:
+    def load(self, label: str, server, model: Model, connections: int, seconds=None, rate=None, warmup=0.5,
+             client_threads=1) -> dict:
         arguments = [*server.load_arguments(model), "--connections", connections, "--warmup", warmup, "--duration",
-                     seconds or self.seconds, "--timeout", 30, *(["--rate", rate] if rate else [])]
+                     seconds or self.seconds, "--timeout", 30, "--threads", client_threads,
+                     *(["--rate", rate] if rate else [])]
         result = self.run_load(arguments)
         if server.popen.poll() is not None:
             raise server.failure(f"died under load with exit code {server.popen.returncode}")
@@ -122,8 +127,8 @@ class Bench:
         latency = result["latency_us"]
         self.say(f"{model.name}, {connections} connections, {label}: {result['rate']:.1f}/s, p50 {latency['p50']:.0f} µs, "
                  f"p99 {latency['p99']:.0f} µs")
-        if result["client_cpu"] > 0.97:
-            self.note(f"{model.name}, {label}: the load client used a whole CPU and may be the limit")
+        if result["client_cpu"] > 0.97 * client_threads:
+            self.note(f"{model.name}, {label}: the load client used all that its threads can and may be the limit")
         return result
 
     def in_process(self, model: Model, batch: int, threads: int, variants: str) -> dict | None:

@@ -68,10 +68,19 @@ class Server(Process):
 class Echo(Server):
     """Beast alone: reads the request into a string and sends `answer`."""
 
-    def __init__(self, programs: pathlib.Path, work: pathlib.Path, answer: bytes):
+    def __init__(self, programs: pathlib.Path, work: pathlib.Path, answer: bytes, threads=1):
         (work / "answer").write_bytes(answer)
-        super().__init__("echo", [programs / "beast_echo", "--port", 0, "--threads", 1, "--answer", work / "answer"],
+        super().__init__("echo", [programs / "beast_echo", "--port", 0, "--threads", threads, "--answer", work / "answer"],
                          work / "echo.log")
+        port = self.wait_until(lambda: re.search(r"^(\d+)\n", self.log.read_text()), 10)[1]
+        self.url = f"http://127.0.0.1:{port}/"
+
+
+class BodyFloor(Server):
+    """Receives bodies into one buffer for each thread and answers two bytes."""
+
+    def __init__(self, programs: pathlib.Path, work: pathlib.Path, threads: int):
+        super().__init__("body_floor", [programs / "body_floor", threads], work / "body_floor.log")
         port = self.wait_until(lambda: re.search(r"^(\d+)\n", self.log.read_text()), 10)[1]
         self.url = f"http://127.0.0.1:{port}/"
 
