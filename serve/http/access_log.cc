@@ -23,6 +23,12 @@ thread_local Line collected;
 
 void Append(Line& line, std::string_view text) { line.append(text.data(), text.data() + text.size()); }
 
+template <class Integer>
+void AppendNumber(Line& line, Integer number) {
+  const fmt::format_int digits(number);
+  line.append(digits.data(), digits.data() + digits.size());
+}
+
 /// What a client may have written: quotes, backslashes, control characters and bytes beyond ASCII as \xNN.
 void AppendEscaped(Line& line, std::string_view text) {
   const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; };
@@ -106,14 +112,22 @@ void AppendJsonLine(Line& line, const AccessRecord& record) {
 
 void AppendLine(Line& line, const AccessRecord& record, LogFormat format) {
   if (format == LogFormat::kJson) return AppendJsonLine(line, record);
-  const auto out = std::back_inserter(line);
+  // Piece by piece: a format string takes three times as long, and this is a line of every request.
   const Stamp stamp = Now(false);
-  fmt::format_to(out, FMT_COMPILE("{},{:03} - {} \""), stamp.seconds, stamp.milliseconds, record.remote);
+  Append(line, stamp.seconds);
+  const fmt::format_int milliseconds(1000 + stamp.milliseconds);  // the leading 1 gives way to the comma
+  line.push_back(',');
+  Append(line, {milliseconds.data() + 1, 3});
+  Append(line, " - ");
+  Append(line, record.remote);
+  Append(line, " \"");
   AppendEscaped(line, record.method.empty() ? "-" : record.method);
   line.push_back(' ');
   AppendEscaped(line, record.target.empty() ? "-" : record.target);
-  fmt::format_to(out, FMT_COMPILE(" HTTP/1.{}\" {} {}"), record.http_1_0 ? 0 : 1, record.status,
-                 std::chrono::duration_cast<std::chrono::milliseconds>(record.duration).count());
+  Append(line, record.http_1_0 ? " HTTP/1.0\" " : " HTTP/1.1\" ");
+  AppendNumber(line, record.status);
+  line.push_back(' ');
+  AppendNumber(line, std::chrono::duration_cast<std::chrono::milliseconds>(record.duration).count());
 }
 
 }  // namespace

@@ -300,7 +300,7 @@ void AppendJsonString(std::string& out, std::string_view text) {
 bool EqualsIgnoreCase(std::string_view left, std::string_view right) {
   if (left.size() != right.size()) return false;
   for (std::size_t i = 0; i < left.size(); ++i) {
-    if (Lower(left[i]) != Lower(right[i])) return false;
+    if (left[i] != right[i] && Lower(left[i]) != Lower(right[i])) return false;
   }
   return true;
 }

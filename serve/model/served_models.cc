@@ -38,6 +38,7 @@ Part NextPart(std::string_view& rest) {
 }  // namespace
 
 bool VersionLess(std::string_view left, std::string_view right) {
+  if (left == right) return false;  // what every request asks of the one version there is
   std::string_view left_rest = left;
   std::string_view right_rest = right;
   while (!left_rest.empty() && !right_rest.empty()) {

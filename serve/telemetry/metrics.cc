@@ -304,8 +304,9 @@ std::uint64_t Counter::Value() const {
 }
 
 void Histogram::Observe(double value) {
+  const std::vector<double>& bounds = *bounds_;
   std::size_t bucket = 0;
-  for (const double bound : *bounds_) bucket += value > bound ? 1 : 0;  // few bounds: cheaper than a search
+  while (bucket < bounds.size() && value > bounds[bucket]) ++bucket;  // what is fast must be cheap: one look
   Shard& shard = shards_[ThreadShard()];
   shard.counts[bucket].fetch_add(1, std::memory_order_relaxed);
   shard.sum.fetch_add(value, std::memory_order_relaxed);
