@@ -81,7 +81,8 @@ void IoLoop::Finish(std::shared_ptr<Ticket> ticket) {
     node->next = head;
   } while (
       !finished_.compare_exchange_weak(head, node, std::memory_order_acq_rel, std::memory_order_acquire));
-  if (head == nullptr) boost::asio::post(context_, [this] { TakeFinished(); });
+  if (head != nullptr || (IsThisThread() && takes_soon_)) return;
+  boost::asio::post(context_, [this] { TakeFinished(); });
 }
 
 void IoLoop::Post(UniqueFunction<void()> function) {
@@ -134,7 +135,11 @@ void IoLoop::TakeSoon() {
     return true;
   });
   if (!soon_.empty()) boost::asio::post(context_, [this] { TakeSoon(); });
+  if (ready.empty()) return;
+  takes_soon_ = true;
   for (Soon& soon : ready) soon.function();
+  takes_soon_ = false;
+  TakeFinished();  // without another round through the io_context, which asks for events each time
 }
 
 void IoLoop::Enter(Connection& connection) {
