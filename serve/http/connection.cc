@@ -29,6 +29,7 @@ constexpr std::size_t kLingerBytes = 256 * 1024;
 // MiB.
 constexpr std::size_t kLingerBody = 64 << 20;
 constexpr std::size_t kLingerRead = 64 * 1024;
+constexpr std::size_t kSmallBody = 1024;  // copied behind the header, so that both are one piece
 
 std::string PeerText(const Connection::Endpoint& from) {
   asio::ip::tcp::endpoint peer;
@@ -221,6 +222,10 @@ bool Connection::SerializeAndTryWrite() {
   out_.clear();
   AppendHead(out_, reply_, request_.request_id, reply_.body.size(), close, request_.http_1_0);
   if (request_.method == Method::kHead) reply_.body.clear();
+  if (reply_.status < 400 && reply_.body.size() <= kSmallBody) {  // the text of an error is still asked for
+    out_ += reply_.body;
+    reply_.body.clear();
+  }
   // Most answers fit into the socket's buffer: then this call is all, without a round through the io_context.
   boost::system::error_code error;
   const auto pieces = Pieces(out_, reply_.body, 0);

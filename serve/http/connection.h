@@ -171,7 +171,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Wake wake_ = Wake::kAnswered;
 
   HttpReply reply_;
-  std::string out_;          // the serialised head
+  std::string out_;          // the serialised head, and a small body
   std::size_t written_ = 0;  // of out_ and the body behind it
   std::size_t sent_ = 0;     // of an answer in parts, before out_
   bool broken_ = false;      // the peer takes nothing any more

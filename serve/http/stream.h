@@ -68,8 +68,10 @@ class Stream {
   }
   /// As much as goes out without waiting; `would_block` when something is left.
   std::size_t TryWrite(const Pieces& pieces, Error& error) {
-    if (tls_ == nullptr) [[likely]]
+    if (tls_ == nullptr) [[likely]] {
+      if (pieces[1].size() == 0) return socket_.write_some(pieces[0], error);  // send costs less than sendmsg
       return socket_.write_some(pieces, error);
+    }
     return TryWriteTls(pieces, error);
   }
   /// Everything. After a TryWrite that left something, it goes on with exactly that.
