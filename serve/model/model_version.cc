@@ -5,6 +5,7 @@
 #include <system_error>
 #include <thread>
 #include <time.h>
+#include <pthread.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -226,6 +227,8 @@ Result<Response> ModelVersion::RenderUncounted(const Output& output, const Rende
 }
 
 void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
+  constexpr std::size_t kLongestName = 15;  // Linux keeps no more
+  pthread_setname_np(pthread_self(), ("run-" + info_.name).substr(0, kLongestName).c_str());
   Count(WorkerState::kReady, 1);
   while (std::optional<Batch> batch = queue_.PopBatch(stop)) {
     Count(WorkerState::kReady, -1);
