@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <pthread.h>
 #include <system_error>
 #include <thread>
 #include <time.h>
-#include <pthread.h>
 #include <utility>
 
 #include <fmt/format.h>
