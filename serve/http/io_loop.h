@@ -83,7 +83,7 @@ class IoLoop : public std::enable_shared_from_this<IoLoop> {
   std::vector<Connection*> connections_;  // each knows its place
   bool stopping_ = false;
   std::vector<Soon> soon_;
-  bool takes_soon_ = false;  // it runs one of them, and looks at what is finished itself
+  bool takes_soon_ = false;                 // it runs one of them, and looks at what is finished itself
   std::atomic<Ticket*> finished_{nullptr};  // a stack, latest first
   std::thread thread_;
 };

@@ -20,9 +20,8 @@ namespace serve {
 namespace {
 
 // A batch on a caller's thread that takes this many times longer than it may is the last one there: the
-// model's time depends on what is in its input, and an I/O thread must not wait for it again and again.
+// model's time depends on what is in its input, and an I/O thread must not wait for it twice.
 constexpr int kStrikeFactor = 20;
-constexpr int kWatchedRuns = 1000;  // after the first that looked so
 constexpr std::chrono::milliseconds kSlowModel{10};
 
 /// CPU time of the calling thread: unlike the clock it does not count time in which other processes ran.
@@ -187,18 +186,19 @@ bool ModelVersion::RunBorrowed() {
   if (!batch) return false;
   runtime()->PrepareThread(
       1);  // a second thread would cost more than the batch, and spin beside the next one
-  // What the batch itself took is asked of the kernel only while the model is suspect, once the clock has shown
-  // a long run: a thread that had to wait says nothing about the model, and asking costs as much as a part of
-  // a small one.
-  const int watched = watched_runs_.load(std::memory_order_relaxed);
+  // The clock is asked for every batch, the kernel for what this thread used only now and then, since that
+  // costs as much as a part of a small model. Between two times it used no more than what went by.
+  const std::chrono::nanoseconds limit = options_.inline_limit * kStrikeFactor;
+  struct Mark {
+    TimePoint at;
+    std::chrono::nanoseconds used;
+  };
+  thread_local Mark mark{};
   const TimePoint start = SteadyClock::now();
-  const std::chrono::nanoseconds used = watched > 0 ? ThreadTime() : std::chrono::nanoseconds();
+  if (start - mark.at > limit / 4) mark = {start, ThreadTime()};
   RunBatch(std::move(*batch));
-  const std::chrono::nanoseconds took = watched > 0 ? ThreadTime() - used : SteadyClock::now() - start;
-  const bool too_long = took > options_.inline_limit * kStrikeFactor;
-  if (watched > 0) watched_runs_.store(watched - 1, std::memory_order_relaxed);
-  if (too_long && watched == 0) watched_runs_.store(kWatchedRuns, std::memory_order_relaxed);
-  if (too_long && watched > 0) {
+  const std::chrono::nanoseconds took = SteadyClock::now() - start;
+  if (took > limit && ThreadTime() - mark.used - (start - mark.at) > limit) {
     workers_only_.store(true, std::memory_order_relaxed);
     LogWarning(
         "model {} version {}: a batch took {} ms on an I/O thread; from now on it runs on workers only",

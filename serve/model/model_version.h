@@ -198,8 +198,7 @@ class ModelVersion {
   std::atomic<bool> scaled_{false};
 
   std::atomic<bool>
-      workers_only_;  // never on a caller's thread: it took too long there, decodes, or generates
-  std::atomic<int> watched_runs_{0};  // of those to come on a caller's thread: one took long, for any reason
+      workers_only_;  // never on a caller's thread: it took too long once, decodes, or generates
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

@@ -150,9 +150,9 @@ Status Race(std::vector<Candidate*>& candidates, const std::vector<SizedBatch>& 
   return {};
 }
 
-/// Rows per second of `workers` threads that run `batch` side by side. Each counts from its second run, for the
-/// first pays for a new thread, until its own last one. The calling thread is one of them: OpenMP threads that
-/// it leaves idle would keep those of another from spinning, and make it look slow.
+/// Rows per second of `workers` threads that run `batch` side by side. Each counts from its second run, for
+/// the first pays for a new thread, until its own last one. The calling thread is one of them: OpenMP threads
+/// that it leaves idle would keep those of another from spinning, and make it look slow.
 Result<double> RateOf(const std::shared_ptr<Runtime>& runtime, const SizedBatch& batch, int workers,
                       int threads, nanoseconds period) {
   std::vector<double> rates(static_cast<std::size_t>(workers));

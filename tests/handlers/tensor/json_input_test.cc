@@ -42,9 +42,10 @@ TEST(TensorJsonTest, AnArrayOneDeeperIsSeveralRows) {
 
 // Of any size, so that it is not ReadPlainNumbers that reads them.
 TEST(TensorJsonTest, NumbersMayHaveMoreDigitsThanFitInto64Bits) {
-  const Sample sample = Prepared(*TensorHandlerFor({"x:float64:[-1]"}),
-                                 "[0.1000000014901161193847656250000001, -0.00012345678901234567890123, 5e-324,"
-                                 "0.33333333333333333333 ]");
+  const Sample sample =
+      Prepared(*TensorHandlerFor({"x:float64:[-1]"}),
+               "[0.1000000014901161193847656250000001, -0.00012345678901234567890123, 5e-324,"
+               "0.33333333333333333333 ]");
   EXPECT_THAT(Values<double>(sample.inputs[0]),
               ElementsAre(0.10000000149011612, -0.00012345678901234567890123, 5e-324, 1.0 / 3));
   const Sample scalar = Prepared(*TensorHandlerFor({"x:float64:[]"}), "0.1000000014901161193847656250000001");

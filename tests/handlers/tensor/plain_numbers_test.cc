@@ -41,19 +41,41 @@ TEST(PlainNumbersTest, ReadsRowsAsDeepAsDeclared) {
 
 TEST(PlainNumbersTest, LeavesEverythingElseToTheReaderOfJson) {
   const std::string zero_inside("[1\0,2]", 6);
-  for (const std::string& text :
-       {std::string(), std::string("["), std::string("[]"), std::string("[1]"), std::string("[1,2,3]"),
-        std::string("[1,2"), std::string("[1,2]]"), std::string("[1,2] 3"), std::string("[1 2]"),
-        std::string("[1,,2]"), std::string("[1,2,]"), std::string("[[1,2],]"), std::string("[[1,2],[3]]"),
-        std::string("[[[1,2]]]"), std::string("[01,2]"), std::string("[1.,2]"), std::string("[.5,2]"),
-        std::string("[-,2]"), std::string("[+1,2]"), std::string("[1e,2]"), std::string("[1e+,2]"),
-        std::string("[1e39,2]"), std::string("[1e400,2]"), std::string("[1e99999,2]"),
-        std::string("[NaN,2]"), std::string("[-Infinity,2]"), std::string("[null,2]"),
-        std::string("[\"1\",2]"), std::string("[1,2}"), std::string("{\"x\":[1,2]}"), zero_inside}) {
+  for (const std::string& text : {std::string(),
+                                  std::string("["),
+                                  std::string("[]"),
+                                  std::string("[1]"),
+                                  std::string("[1,2,3]"),
+                                  std::string("[1,2"),
+                                  std::string("[1,2]]"),
+                                  std::string("[1,2] 3"),
+                                  std::string("[1 2]"),
+                                  std::string("[1,,2]"),
+                                  std::string("[1,2,]"),
+                                  std::string("[[1,2],]"),
+                                  std::string("[[1,2],[3]]"),
+                                  std::string("[[[1,2]]]"),
+                                  std::string("[01,2]"),
+                                  std::string("[1.,2]"),
+                                  std::string("[.5,2]"),
+                                  std::string("[-,2]"),
+                                  std::string("[+1,2]"),
+                                  std::string("[1e,2]"),
+                                  std::string("[1e+,2]"),
+                                  std::string("[1e39,2]"),
+                                  std::string("[1e400,2]"),
+                                  std::string("[1e99999,2]"),
+                                  std::string("[NaN,2]"),
+                                  std::string("[-Infinity,2]"),
+                                  std::string("[null,2]"),
+                                  std::string("[\"1\",2]"),
+                                  std::string("[1,2}"),
+                                  std::string("{\"x\":[1,2]}"),
+                                  zero_inside}) {
     EXPECT_FALSE(Read(text, "x:float32:[2]")) << text;
   }
-  for (const std::string_view spec : {"x:float32:[-1]", "x:float32:[]", "x:float64:[2]", "x:int64:[2]",
-                                      "x:float32:[4000000000]"}) {
+  for (const std::string_view spec :
+       {"x:float32:[-1]", "x:float32:[]", "x:float64:[2]", "x:int64:[2]", "x:float32:[4000000000]"}) {
     EXPECT_FALSE(Read("[1,2]", spec)) << spec;
   }
 }
@@ -61,9 +83,10 @@ TEST(PlainNumbersTest, LeavesEverythingElseToTheReaderOfJson) {
 // A declaration of any size is JsonReader's, whose numbers are simdjson's.
 TEST(PlainNumbersTest, EveryNumberIsToTheBitThatOfTheReaderOfJson) {
   std::mt19937_64 random(1);
-  std::string text = "[0, -0, 0.0, -0.0e5, 1e-46, 1.17549435e-38, 3.4028234e38, 9007199254740993, 1e22, 1e23,"
-                     "123456789012345678901234567890, 0.000000000000000000000000000000000001, 5e-324,"
-                     "2.2250738585072011e-308, 16777217, 0.1000000014901161193847656250000001";
+  std::string text =
+      "[0, -0, 0.0, -0.0e5, 1e-46, 1.17549435e-38, 3.4028234e38, 9007199254740993, 1e22, 1e23,"
+      "123456789012345678901234567890, 0.000000000000000000000000000000000001, 5e-324,"
+      "2.2250738585072011e-308, 16777217, 0.1000000014901161193847656250000001";
   std::int64_t count = 16;
   for (; count < 20'000; ++count) {
     const auto bits = random();
@@ -94,7 +117,8 @@ TEST(PlainNumbersTest, EveryNumberIsToTheBitThatOfTheReaderOfJson) {
   ASSERT_EQ(plain->inputs[0].shape, reference->inputs[0].shape);
   for (std::int64_t i = 0; i < count; ++i) {
     ASSERT_EQ(std::memcmp(plain->inputs[0].as<float>() + i, reference->inputs[0].as<float>() + i, 4), 0)
-        << fmt::format("number {}: {} and {}", i, plain->inputs[0].as<float>()[i], reference->inputs[0].as<float>()[i]);
+        << fmt::format("number {}: {} and {}", i, plain->inputs[0].as<float>()[i],
+                       reference->inputs[0].as<float>()[i]);
   }
 }
 
