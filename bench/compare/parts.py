@@ -34,10 +34,11 @@ def mlp(bench: Bench) -> None:
             for _ in range(bench.rounds):
                 at_70.append(bench.load("Flambeau, open loop at 70 %", ours, model, 32, rate=0.7 * rate))
                 echo_at_70.append(bench.load("Beast echo at that rate", echo, model, 32, rate=0.7 * rate))
-        for _ in range(bench.rounds):  # short and often, since the difference is small
-            for _ in range(2):
-                bench.load("Flambeau, log and metrics off", quiet, model, 32, seconds=bench.seconds / 2, warmup=0.2)
-                bench.load("Flambeau, log and metrics on", ours, model, 32, seconds=bench.seconds / 2, warmup=0.2)
+        pairs = []  # short and often, each judged by itself: the difference is far smaller than what machines vary
+        for _ in range(6 * bench.rounds):
+            off, on = (bench.load(f"Flambeau, log and metrics {state}", server, model, 32, seconds=bench.seconds / 4,
+                                  warmup=0.1)["rate"] for state, server in (("off", quiet), ("on", ours)))
+            pairs.append(on / off)
         bench.tuning["mlp"] = ours.describe("mlp").get("tuning")
     in_process = bench.in_process(model, batch=1, threads=1, variants="plain")
     bench.peers(model, (1, 32))
@@ -57,9 +58,9 @@ def mlp(bench: Bench) -> None:
     bench.row("MLP, open loop at 70 % of the maximum: p99",
               f"≤ 5 × p50 ({p50:.0f} µs); the echo at this rate: {echo_p99:.0f} µs, {echo_p99 / echo_p50:.1f} ×",
               f"{p99:.0f} µs, {p99 / p50:.1f} ×", p99 <= 5 * p50)
-    cost = 1 - bench.rate("mlp", "Flambeau, log and metrics on", 32) / bench.rate(
-        "mlp", "Flambeau, log and metrics off", 32)
-    bench.row("MLP, 32 connections: cost of metrics and access log", "≤ 1 %", f"{100 * cost:.1f} %", cost <= 0.01)
+    cost = 1 - statistics.median(pairs)
+    bench.row(f"MLP, 32 connections: cost of metrics and access log, median of {len(pairs)} pairs", "≤ 1 %",
+              f"{100 * cost:.1f} %", cost <= 0.01)
     bench.ratio("MLP, 32 connections: batching against batch 1", rate, bench.rate("mlp", "Flambeau, batch 1", 32), 1.0,
                 slack=0.02)
 
