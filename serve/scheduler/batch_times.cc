@@ -12,8 +12,10 @@ constexpr std::int64_t kTrusted = 3;
 // runs beside it, may be another by now.
 constexpr std::int64_t kTrialEvery = 4096;
 constexpr std::int64_t kTrial = 64;
-// A thread that had to let another one run for a moment took many times what its batch costs: so much counts.
+// A thread that had to let another one run for a moment took many times what its batch costs: so much counts,
+// of what was known or of a time that is too short to grow from.
 constexpr std::int64_t kMostGrowth = 2;
+constexpr std::int64_t kShortNanos = 1000;
 
 std::size_t CellOf(std::int64_t rows) {
   return static_cast<std::size_t>(
@@ -31,7 +33,7 @@ void BatchTimes::Record(std::int64_t rows, std::chrono::nanoseconds took) {
   std::int64_t per_row = took.count() / rows;
   const std::int64_t seen = cell.seen.fetch_add(1, std::memory_order_relaxed);
   const std::int64_t old = cell.nanos_per_row.load(std::memory_order_relaxed);
-  if (seen >= kTrusted) per_row = std::min(per_row, old * kMostGrowth);
+  if (seen >= kTrusted) per_row = std::min(per_row, std::max(old, kShortNanos) * kMostGrowth);
   // The first runs of a module are slow, so early values are replaced quickly.
   const std::int64_t weight = seen < kTrusted ? 1 : 8;
   cell.nanos_per_row.store(seen == 0 ? per_row : old + (per_row - old) / weight, std::memory_order_relaxed);

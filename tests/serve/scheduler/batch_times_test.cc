@@ -78,6 +78,13 @@ TEST(BatchTimesTest, ARunThatWasInterruptedHardlyCounts) {
   EXPECT_GT(times.Predict(1), microseconds(900)) << "a model that has become slow is believed";
 }
 
+TEST(BatchTimesTest, GrowsFromATimeThatWasTooShortToMeasure) {
+  BatchTimes times(1);
+  Learn(times, 1, microseconds(0));
+  for (int i = 0; i < 200; ++i) times.Record(1, microseconds(500));
+  EXPECT_GT(times.Predict(1), microseconds(400));
+}
+
 TEST(BatchTimesTest, AnOddBatchSizeIsTheUpperBound) {
   BatchTimes times(12);
   Learn(times, 1, microseconds(10));
