@@ -57,6 +57,11 @@ class Server(Process):
         return ["--url", self.url, "--body", model.form_file if form else model.body_file,
                 "--header", "Content-Type: " + (model.form_type if form else model.content_type)]
 
+    def take_printed_port(self) -> None:
+        """Of programs that print nothing but the port they listen on."""
+        port = self.wait_until(lambda: re.search(r"^(\d+)\n", self.log.read_text()), 10)[1]
+        self.url = f"http://127.0.0.1:{port}/"
+
     def predict(self, model: Model) -> bytes | None:
         """The answer to one request, None while there is none."""
         form = self.form and model.raw
@@ -72,8 +77,7 @@ class Echo(Server):
         (work / "answer").write_bytes(answer)
         super().__init__("echo", [programs / "beast_echo", "--port", 0, "--threads", threads, "--answer", work / "answer"],
                          work / "echo.log")
-        port = self.wait_until(lambda: re.search(r"^(\d+)\n", self.log.read_text()), 10)[1]
-        self.url = f"http://127.0.0.1:{port}/"
+        self.take_printed_port()
 
 
 class BodyFloor(Server):
@@ -81,8 +85,7 @@ class BodyFloor(Server):
 
     def __init__(self, programs: pathlib.Path, work: pathlib.Path, threads: int):
         super().__init__("body_floor", [programs / "body_floor", threads], work / "body_floor.log")
-        port = self.wait_until(lambda: re.search(r"^(\d+)\n", self.log.read_text()), 10)[1]
-        self.url = f"http://127.0.0.1:{port}/"
+        self.take_printed_port()
 
 
 class Flambeau(Server):
