@@ -22,10 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr std::time_t kTime = 315'532'800;  // 1980-01-01 UTC, as in a zip file
 
-Status DiskError(const fs::path& output, std::string_view reason) {
-  return Internal(fmt::format("cannot write {}: {}", output.string(), reason));
-}
-
 class TgzWriter final : public ArchiveWriter {
  public:
   TgzWriter(fs::path output, std::string top) : output_(std::move(output)), top_(std::move(top)) {}
@@ -35,8 +31,8 @@ class TgzWriter final : public ArchiveWriter {
   }
 
   Status Open() {
-    descriptor_ = open(output_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) return DiskError(output_, std::strerror(errno));
+    descriptor_ = OpenNewFile(output_);
+    if (descriptor_ < 0) return CannotWrite(output_, std::strerror(errno));
     archive_.reset(archive_write_new());
     archive_write_add_filter_gzip(archive_.get());
     archive_write_set_filter_option(archive_.get(), "gzip", "timestamp", nullptr);  // else: now
@@ -65,7 +61,7 @@ class TgzWriter final : public ArchiveWriter {
   Status Finish() override {
     const Utf8Names utf8;
     if (archive_write_close(archive_.get()) != ARCHIVE_OK) return Failed();
-    if (fsync(descriptor_) != 0) return DiskError(output_, std::strerror(errno));
+    if (fsync(descriptor_) != 0) return CannotWrite(output_, std::strerror(errno));
     return {};
   }
 
@@ -79,7 +75,7 @@ class TgzWriter final : public ArchiveWriter {
 
   Status Failed() {
     const char* reason = archive_error_string(archive_.get());
-    return DiskError(output_, reason == nullptr ? "unknown error" : reason);
+    return CannotWrite(output_, reason == nullptr ? "unknown error" : reason);
   }
 
   const fs::path output_;
@@ -96,7 +92,7 @@ class FolderWriter final : public ArchiveWriter {
   }
 
   Status Open() {
-    if (mkdir(output_.c_str(), 0755) != 0) return DiskError(output_, std::strerror(errno));
+    if (mkdir(output_.c_str(), 0755) != 0) return CannotWrite(output_, std::strerror(errno));
     return {};
   }
 
@@ -105,9 +101,9 @@ class FolderWriter final : public ArchiveWriter {
     const fs::path file = output_ / path;
     std::error_code error;
     fs::create_directories(file.parent_path(), error);
-    if (error) return DiskError(file, error.message());
-    descriptor_ = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) return DiskError(file, std::strerror(errno));
+    if (error) return CannotWrite(file, error.message());
+    descriptor_ = OpenNewFile(file);
+    if (descriptor_ < 0) return CannotWrite(file, std::strerror(errno));
     return {};
   }
 
@@ -115,7 +111,7 @@ class FolderWriter final : public ArchiveWriter {
     while (!bytes.empty()) {
       const ssize_t count = write(descriptor_, bytes.data(), bytes.size());
       if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return DiskError(output_, std::strerror(errno));
+      if (count < 0) return CannotWrite(output_, std::strerror(errno));
       bytes.remove_prefix(static_cast<std::size_t>(count));
     }
     return {};
@@ -129,7 +125,7 @@ class FolderWriter final : public ArchiveWriter {
     const bool synced = fsync(descriptor_) == 0;
     const int error = errno;
     close(std::exchange(descriptor_, -1));
-    return synced ? Status{} : DiskError(output_, std::strerror(error));
+    return synced ? Status{} : CannotWrite(output_, std::strerror(error));
   }
 
   const fs::path output_;
@@ -143,6 +139,14 @@ Result<std::unique_ptr<ArchiveWriter>> Opened(std::unique_ptr<Writer> writer) {
 }
 
 }  // namespace
+
+int OpenNewFile(const fs::path& path) {
+  return open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+}
+
+Status CannotWrite(const fs::path& output, std::string_view reason) {
+  return Internal(fmt::format("cannot write {}: {}", output.string(), reason));
+}
 
 Result<std::unique_ptr<ArchiveWriter>> OpenWriter(const fs::path& output, ArchiveFormat format,
                                                   const std::string& top) {

@@ -24,6 +24,11 @@ class ArchiveWriter {
   virtual Status Finish() = 0;
 };
 
+/// For writers. A descriptor of a new file, negative with errno when there is something already.
+int OpenNewFile(const std::filesystem::path& path);
+/// kInternal: `cannot write OUTPUT: REASON`.
+Status CannotWrite(const std::filesystem::path& output, std::string_view reason);
+
 /// Opens a writer of `output`, which must not exist. `top` is the top folder of a .tar.gz.
 Result<std::unique_ptr<ArchiveWriter>> OpenWriter(const std::filesystem::path& output, ArchiveFormat format,
                                                   const std::string& top);

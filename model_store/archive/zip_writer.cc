@@ -5,14 +5,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <fcntl.h>
 #include <string>
 #include <string_view>
 #include <unistd.h>
 #include <utility>
 #include <zlib.h>
-
-#include <fmt/format.h>
 
 namespace serve {
 namespace {
@@ -54,7 +51,7 @@ class ZipWriter final : public ArchiveWriter {
   ZipWriter& operator=(const ZipWriter&) = delete;
 
   Status Open() {
-    descriptor_ = open(output_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    descriptor_ = OpenNewFile(output_);
     return descriptor_ < 0 ? Failed() : Status{};
   }
 
@@ -66,7 +63,7 @@ class ZipWriter final : public ArchiveWriter {
     if (entry_.deflated) {
       stream_ = {};
       if (deflateInit2(&stream_, kFastest, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return Internal(fmt::format("cannot write {}: no memory to deflate", output_.string()));
+        return CannotWrite(output_, "no memory to deflate");
       deflating_ = true;
     }
     return Append(Header());  // again in CloseEntry, with sizes and checksum
@@ -219,9 +216,7 @@ class ZipWriter final : public ArchiveWriter {
     return {};
   }
 
-  [[nodiscard]] Status Failed() const {
-    return Internal(fmt::format("cannot write {}: {}", output_.string(), std::strerror(errno)));
-  }
+  [[nodiscard]] Status Failed() const { return CannotWrite(output_, std::strerror(errno)); }
 
   const std::filesystem::path output_;
   const bool store_all_;
