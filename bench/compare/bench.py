@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from processes import BenchError
+from processes import BenchError, take_real_time_priority
 from servers import PEERS, BodyFloor, Echo, Flambeau, Model, default_workers
 
 
@@ -101,8 +101,10 @@ class Bench:
     def load_command(self, arguments: list) -> list:
         return [str(word) for word in (self.programs / "flambeau-load", "--json", *arguments)]
 
-    def run_load(self, arguments: list) -> dict:
-        result = subprocess.run(self.load_command(arguments), text=True, capture_output=True, check=False)
+    def run_load(self, arguments: list, real_time=False) -> dict:
+        """`real_time`: only for few requests a second; a busy client would leave the server no CPU."""
+        result = subprocess.run(self.load_command(arguments), text=True, capture_output=True, check=False,
+                                preexec_fn=take_real_time_priority if real_time else None)
         if not result.stdout:
             raise BenchError(f"flambeau-load: {result.stderr.strip()}")
         return json.loads(result.stdout)
@@ -150,6 +152,14 @@ class Bench:
         self.say(f"{model.name}, in process, items/s: {rates}")
         self.figure(model.name, f"in process, {variants}", 0, found)
         return found
+
+    def machine_gaps(self) -> str:
+        """How much of the time the machine takes a busy CPU away, in words: cpu_gaps.cc."""
+        result = subprocess.run([self.programs / "cpu_gaps", "4"], text=True, capture_output=True, check=True)
+        found = json.loads(result.stdout)
+        self.say(f"the machine, all CPUs busy: {found}")
+        return (f"the machine takes a busy CPU away {100 * found['lost_share']:.1f} % of the time, "
+                f"for {found['longest_ms']:.1f} ms at most")
 
     def bare_start(self, found: dict) -> float:
         """Seconds from the start of a process to its first result: libtorch, the file, one run. What starting the program

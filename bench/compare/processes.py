@@ -24,6 +24,23 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: even a killed benchmark leaves no server behind
 
 
+def take_real_time_priority() -> bool:
+    """For a load client that stands in for another machine: it gets a CPU whenever it wants one, so what it measures is the
+    server. Also for what the process starts from now on. False: this process may not; it stays as it was."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
+
+
+def may_take_real_time_priority() -> bool:
+    if not take_real_time_priority():
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
 def busy_share(seconds: float) -> float:
     """Which share of all CPUs' time is used, in the next so many seconds."""
     def read():
