@@ -62,9 +62,9 @@ class Bench:
         """Keeps the answer that every peer has to agree with."""
         self.answers[model.name] = numbers_of(server.predict(model))
 
-    def peers(self, model: Model, connection_counts, seconds=None) -> None:
+    def peers(self, model: Model, connection_counts, seconds=None, after_each=lambda: None) -> None:
         """Every peer that is there: one worker with all CPUs, one worker for each CPU, and TorchServe as shipped. The
-        best of them counts."""
+        best of them counts. `after_each`: what to measure again as soon as a peer has been."""
         for name in filter(self.has, PEERS):
             for label, setup in self._setups(name):
                 try:
@@ -72,6 +72,7 @@ class Bench:
                         self._check_answer(server, model)
                         for connections in connection_counts:
                             self.load(f"{name}, {label}", server, model, connections, seconds, warmup=1)
+                    after_each()
                 except (BenchError, OSError, subprocess.CalledProcessError) as error:
                     self.note(f"{model.name}: {name}, {label}, is left out: {error}")
             for connections in connection_counts:
