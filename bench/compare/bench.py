@@ -62,9 +62,9 @@ class Bench:
         """Keeps the answer that every peer has to agree with."""
         self.answers[model.name] = numbers_of(server.predict(model))
 
-    def peers(self, model: Model, connection_counts, seconds=None, after_each=lambda: None) -> None:
+    def peers(self, model: Model, connection_counts, seconds=None, after_each=lambda name: None) -> None:
         """Every peer that is there: one worker with all CPUs, one worker for each CPU, and TorchServe as shipped. The
-        best of them counts. `after_each`: what to measure again as soon as a peer has been."""
+        best of them counts. `after_each`: what to do as soon as the peer of this name has been measured in one way."""
         for name in filter(self.has, PEERS):
             for label, setup in self._setups(name):
                 try:
@@ -72,7 +72,7 @@ class Bench:
                         self._check_answer(server, model)
                         for connections in connection_counts:
                             self.load(f"{name}, {label}", server, model, connections, seconds, warmup=1)
-                    after_each()
+                    after_each(name)
                 except (BenchError, OSError, subprocess.CalledProcessError) as error:
                     self.note(f"{model.name}: {name}, {label}, is left out: {error}")
             for connections in connection_counts:
@@ -190,14 +190,18 @@ class Bench:
         self.rows.append({"part": self.part, "case": case, "aim": aim, "value": value, "reached": reached})
         self.say(f"  {case}: {value} (aim {aim}) {'' if reached is None else 'reached' if reached else 'NOT REACHED'}")
 
-    def ratio(self, case: str, ours: float, theirs: float, aim: float, slack: float = 0.0) -> None:
-        """`slack` is what two measurements of the same thing differ by."""
+    def ratio(self, case: str, ours: float, theirs: float, aim: float, slack: float = 0.0, beside="") -> None:
+        """`slack` is what two measurements of the same thing differ by; `beside`, what else to know with the aim."""
         ratio = ours / theirs
-        self.row(case, f"≥ {aim:g}", f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}", ratio >= aim - slack)
+        self.row(case, f"≥ {aim:g}{beside}", f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}", ratio >= aim - slack)
 
-    def ratio_to_peer(self, case: str, model: str, peer: str, connections: int, aim: float, ours="Flambeau") -> None:
+    def ratio_to_peer(self, case: str, model: str, peer: str, connections: int, aim: float, ours="Flambeau",
+                      limit: tuple[str, float] | None = None) -> None:
+        """`limit`: the name and the rate of what the row shows beside the aim."""
         if self.results(model, peer, connections):
-            self.ratio(case, self.rate(model, ours, connections), self.rate(model, peer, connections), aim)
+            theirs = self.rate(model, peer, connections)
+            beside = f"; {limit[0]}: {limit[1] / theirs:.2f}" if limit else ""
+            self.ratio(case, self.rate(model, ours, connections), theirs, aim, beside=beside)
         if self.results(model, f"{peer}, as shipped", connections):
             self.ratio(f"{case}, as it is shipped", self.rate(model, ours, connections),
                        self.rate(model, f"{peer}, as shipped", connections), aim)
