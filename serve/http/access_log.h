@@ -17,6 +17,7 @@ struct AccessRecord {
   bool http_1_0 = false;
   int status = 0;  // 499: the client went away before the answer
   std::chrono::nanoseconds duration{0};
+  // Only JSON lines have the rest.
   std::size_t bytes_in = 0;
   std::size_t bytes_out = 0;
   std::string_view request_id;
@@ -24,7 +25,7 @@ struct AccessRecord {
   std::string_view model_version;
   std::string_view client;  // address of the client behind a proxy; empty: `remote` is the client
   std::string_view user_agent;
-  const TraceContext* trace = nullptr;  // null: none. Only JSON lines name it, as the two above
+  const TraceContext* trace = nullptr;  // null: none
 };
 
 struct HttpRequest;

@@ -271,13 +271,13 @@ void Connection::Log(int status, TimePoint now) const {
   record.status = status;
   // Without a header there is no arrival.
   if (!request_.method_text.empty()) record.duration = now - request_.arrival;
-  record.bytes_in = bytes_in_;
-  record.bytes_out = status == 499 ? 0 : sent_ + out_.size() + reply_.body.size();
-  record.request_id = request_.request_id;
-  record.model = trace_.model.empty() ? std::string_view(request_.PathParameter("model")) : trace_.model;
-  record.model_version =
-      trace_.version.empty() ? std::string_view(request_.PathParameter("version")) : trace_.version;
-  if (CurrentLogFormat() == LogFormat::kJson) {
+  if (CurrentLogFormat() == LogFormat::kJson) {  // a text line has no room for it
+    record.bytes_in = bytes_in_;
+    record.bytes_out = status == 499 ? 0 : sent_ + out_.size() + reply_.body.size();
+    record.request_id = request_.request_id;
+    record.model = trace_.model.empty() ? std::string_view(request_.PathParameter("model")) : trace_.model;
+    record.model_version =
+        trace_.version.empty() ? std::string_view(request_.PathParameter("version")) : trace_.version;
     record.user_agent = request_.Header("user-agent");
     record.client = ForwardedClient(request_, limits_.trusted_proxies);
     record.trace = TracedContext();

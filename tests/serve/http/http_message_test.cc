@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -87,6 +88,23 @@ TEST(AccessLogTest, TheTextLineIsTorchServesWithWhatTheClientChoseEscaped) {
               MatchesRegex("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2},[0-9]{3}"));
   EXPECT_EQ(line.substr(23),
             " - /127.0.0.1:64003 \"POST /predictions/resnet-18?x=\\x22\\x0a\\xff HTTP/1.1\" 200 118");
+}
+
+TEST(AccessLogTest, EveryByteIsEscapedWhereverItStandsOrNotAtAll) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char c = static_cast<char>(byte);
+    const bool plain = byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\';
+    const std::string expected = plain ? std::string(1, c) : fmt::format("\\x{:02x}", byte);
+    for (std::size_t place = 0; place < 20; ++place) {
+      AccessRecord record = Example();
+      std::string target(20, '~');
+      target[place] = c;
+      record.target = target;
+      const std::string wanted = std::string(place, '~') + expected + std::string(19 - place, '~');
+      ASSERT_THAT(AccessLine(record, LogFormat::kText), HasSubstr("POST " + wanted + " HTTP/1.1"))
+          << byte << " at " << place;
+    }
+  }
 }
 
 TEST(AccessLogTest, TheJsonLineIsValidJson) {
