@@ -72,9 +72,10 @@ class Bench:
                         self._check_answer(server, model)
                         for connections in connection_counts:
                             self.load(f"{name}, {label}", server, model, connections, seconds, warmup=1)
-                    after_each(name)
                 except (BenchError, OSError, subprocess.CalledProcessError) as error:
                     self.note(f"{model.name}: {name}, {label}, is left out: {error}")
+                else:
+                    after_each(name)
             for connections in connection_counts:
                 figures = self.figures.get(model.name, {})
                 tried = [label for label in figures if label.startswith(f"{name}, ") and connections in figures[label]]
