@@ -177,8 +177,9 @@ Status ModelVersion::ScaledToZero() const {
 
 bool ModelVersion::RunsOnCaller() const {
   const std::chrono::nanoseconds alone = queue_.times().Predict(1);
-  return alone.count() > 0 && alone <= options_.inline_limit &&
-         !workers_only_.load(std::memory_order_relaxed);
+  if (alone.count() == 0 || alone > options_.inline_limit || workers_only_) return false;
+  const TimePoint again = inline_again_.load(std::memory_order_relaxed);
+  return again == TimePoint() || SteadyClock::now() >= again;
 }
 
 bool ModelVersion::RunBorrowed() {
@@ -199,10 +200,13 @@ bool ModelVersion::RunBorrowed() {
   RunBatch(std::move(*batch));
   const std::chrono::nanoseconds took = SteadyClock::now() - start;
   if (took > limit && ThreadTime() - mark.used - (start - mark.at) > limit) {
-    workers_only_.store(true, std::memory_order_relaxed);
+    constexpr int kMostDoublings = 12;  // about eleven hours
+    const int strikes = std::min(inline_strikes_.fetch_add(1, std::memory_order_relaxed), kMostDoublings);
+    const std::chrono::milliseconds pause = options_.inline_pause * (1 << strikes);
+    inline_again_.store(SteadyClock::now() + pause, std::memory_order_relaxed);
     LogWarning(
-        "model {} version {}: a batch took {} ms on an I/O thread; from now on it runs on workers only",
-        info_.name, info_.version, took / std::chrono::milliseconds(1));
+        "model {} version {}: a batch took {} ms on an I/O thread; for the next {} s it runs on workers only",
+        info_.name, info_.version, took / std::chrono::milliseconds(1), pause / std::chrono::seconds(1));
   }
   return queue_.Waits();
 }
