@@ -97,7 +97,7 @@ ModelVersion::ModelVersion(VersionInfo info, VersionOptions options, std::unique
                      : nullptr),
       runtime_(std::move(runtime)),
       intra_op_threads_(std::max(1, options.intra_op_threads)),
-      workers_only_(handler_->Decodes() || generates_) {}
+      inline_again_(handler_->Decodes() || generates_ ? TimePoint::max() : TimePoint()) {}
 
 ModelVersion::~ModelVersion() {
   (void)Close(TimePoint::max());
@@ -177,7 +177,7 @@ Status ModelVersion::ScaledToZero() const {
 
 bool ModelVersion::RunsOnCaller() const {
   const std::chrono::nanoseconds alone = queue_.times().Predict(1);
-  if (alone.count() == 0 || alone > options_.inline_limit || workers_only_) return false;
+  if (alone.count() == 0 || alone > options_.inline_limit) return false;
   const TimePoint again = inline_again_.load(std::memory_order_relaxed);
   return again == TimePoint() || SteadyClock::now() >= again;
 }

@@ -197,9 +197,10 @@ class ModelVersion {
   std::atomic<bool> closing_{false};
   std::atomic<bool> scaled_{false};
 
-  const bool workers_only_;                           // never on a caller's thread: it decodes, or generates
-  std::atomic<TimePoint> inline_again_{TimePoint()};  // nor before then: it took too long there
-  std::atomic<int> inline_strikes_{0};                // how often it did
+  // Not on a caller's thread before then: it took too long there, so often. For ever: it decodes, or
+  // generates.
+  std::atomic<TimePoint> inline_again_;
+  std::atomic<int> inline_strikes_{0};
   std::atomic<int> min_workers_{0};
   std::atomic<int> running_{0};  // workers that will take work; Submit refuses at 0
   mutable std::mutex mutex_;     // guards everything below, and Worker::done

@@ -311,6 +311,7 @@ TEST(ModelVersionTest, AVersionThatWasSlowOnACallersThreadGoesBackToWorkersForAW
     slow = true;
     ran_on = std::thread::id();
     for (int i = 0; i < 1000 && ran_on.load() != caller; ++i) Ask(*version, "2").get();
+    ASSERT_EQ(ran_on.load(), caller);
     slow = false;
     if (pause > std::chrono::minutes(1)) {
       for (int i = 0; i < 50; ++i) {
