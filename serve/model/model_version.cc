@@ -19,7 +19,7 @@
 namespace serve {
 namespace {
 
-// A batch on a caller's thread that takes this many times longer than it may is the last one there: the
+// A batch that takes this many times longer than it may on a caller's thread is the last one there: the
 // model's time depends on what is in its input, and an I/O thread must not wait for it twice.
 constexpr int kStrikeFactor = 20;
 constexpr std::chrono::milliseconds kSlowModel{10};
@@ -187,28 +187,36 @@ bool ModelVersion::RunBorrowed() {
   if (!batch) return false;
   runtime()->PrepareThread(
       1);  // a second thread would cost more than the batch, and spin beside the next one
+  RunWatched(std::move(*batch));
+  return queue_.Waits();
+}
+
+/// Runs a batch of a version that may run on a caller's thread; one that was slow keeps it away from there.
+/// It counts on a worker as well, since the worker may take the first batches before it was ever idle.
+void ModelVersion::RunWatched(Batch batch) {
+  const std::chrono::nanoseconds limit =
+      std::max<std::chrono::nanoseconds>(options_.inline_limit, queue_.times().Predict(batch.rows)) *
+      kStrikeFactor;
   // The clock is asked for every batch, the kernel for what this thread used only now and then, since that
   // costs as much as a part of a small model. Between two times it used no more than what went by.
-  const std::chrono::nanoseconds limit = options_.inline_limit * kStrikeFactor;
   struct Mark {
     TimePoint at;
     std::chrono::nanoseconds used;
   };
   thread_local Mark mark{};
   const TimePoint start = SteadyClock::now();
-  if (start - mark.at > limit / 4) mark = {start, ThreadTime()};
-  RunBatch(std::move(*batch));
+  if (start - mark.at > options_.inline_limit * kStrikeFactor / 4) mark = {start, ThreadTime()};
+  RunBatch(std::move(batch));
   const std::chrono::nanoseconds took = SteadyClock::now() - start;
-  if (took > limit && ThreadTime() - mark.used - (start - mark.at) > limit) {
-    constexpr int kMostDoublings = 12;  // about eleven hours
-    const int strikes = std::min(inline_strikes_.fetch_add(1, std::memory_order_relaxed), kMostDoublings);
-    const std::chrono::milliseconds pause = options_.inline_pause * (1 << strikes);
-    inline_again_.store(SteadyClock::now() + pause, std::memory_order_relaxed);
-    LogWarning(
-        "model {} version {}: a batch took {} ms on an I/O thread; for the next {} s it runs on workers only",
-        info_.name, info_.version, took / std::chrono::milliseconds(1), pause / std::chrono::seconds(1));
-  }
-  return queue_.Waits();
+  if (took <= limit || ThreadTime() - mark.used - (start - mark.at) <= limit) return;
+  constexpr int kMostDoublings = 12;  // about eleven hours
+  const int strikes = std::min(inline_strikes_.fetch_add(1, std::memory_order_relaxed), kMostDoublings);
+  const std::chrono::milliseconds pause = options_.inline_pause * (1 << strikes);
+  inline_again_.store(SteadyClock::now() + pause, std::memory_order_relaxed);
+  LogWarning(
+      "model {} version {}: a batch took {} ms, too long for an I/O thread; for the next {} s it runs on "
+      "workers only",
+      info_.name, info_.version, took / std::chrono::milliseconds(1), pause / std::chrono::seconds(1));
 }
 
 Result<Response> ModelVersion::Render(const Output& output, const RenderHint& hint, TimePoint arrival) {
@@ -239,7 +247,11 @@ void ModelVersion::RunWorker(Worker& worker, const std::stop_token& stop) {
     Count(WorkerState::kBusy, 1);
     if (queue_.times().Predict(1) > options_.inline_limit) GoBehindOthers(options_.slow_worker_nice);
     runtime()->PrepareThread(intra_op_threads_.load(std::memory_order_relaxed));
-    RunBatch(std::move(*batch));
+    if (RunsOnCaller()) {
+      RunWatched(std::move(*batch));
+    } else {
+      RunBatch(std::move(*batch));
+    }
     Count(WorkerState::kBusy, -1);
     Count(WorkerState::kReady, 1);
   }

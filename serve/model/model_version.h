@@ -167,6 +167,7 @@ class ModelVersion {
   struct Worker;
   void RunWorker(Worker& worker, const std::stop_token& stop);
   void RunBatch(Batch batch);
+  void RunWatched(Batch batch);
   bool RunsOnCaller() const;
   void RunWorkers(int low, int high);  // with mutex_ held: as many as now, but between these
   [[nodiscard]] std::vector<std::int64_t> SizesToForm() const;
@@ -197,7 +198,7 @@ class ModelVersion {
   std::atomic<bool> closing_{false};
   std::atomic<bool> scaled_{false};
 
-  // Not on a caller's thread before then: it took too long there, so often. For ever: it decodes, or
+  // Not on a caller's thread before then: a batch took too long, so often. For ever: it decodes, or
   // generates.
   std::atomic<TimePoint> inline_again_;
   std::atomic<int> inline_strikes_{0};

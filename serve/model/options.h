@@ -65,7 +65,7 @@ struct VersionOptions {
   int max_workers = 0;
   int intra_op_threads = 0;  // of one worker; 0: the CPU quota divided by the workers
   /// A batch that takes no longer runs on the I/O thread that read its requests: two changes of threads would
-  /// cost more than it. A version of which one batch ever takes much longer there (its time depends on what
+  /// cost more than it. A version of which one batch ever takes much longer (its time depends on what
   /// is in the input) goes back to worker threads for inline_pause, and twice as long each time, since a
   /// machine that takes a CPU away looks the same. 0: always on workers.
   std::chrono::microseconds inline_limit{400};

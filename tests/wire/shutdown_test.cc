@@ -136,7 +136,7 @@ TEST_F(SlowAfterAllTest, OnceSeenItKeepsOffTheThreadThatReads) {
   EXPECT_TRUE(IsJson(PostJson(server_->inference(), "/predictions/quick", "[300]"), "[300.0]"));
   Pending running(server_->inference(), "/predictions/quick", "[30000]", {{"X-Request-Timeout-Ms", "200"}});
   EXPECT_EQ(Get(server_->inference(), "/ping").status, 200);
-  EXPECT_TRUE(IsError(running.Answer(), 504, "RequestTimeoutException", "200 ms"));
+  EXPECT_TRUE(IsError(running.Answer(), 504, "RequestTimeoutException", "200 ms")) << server_->Log();
 }
 
 }  // namespace

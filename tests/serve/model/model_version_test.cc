@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <latch>
 #include <stdexcept>
 #include <sys/resource.h>
@@ -19,6 +20,18 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 using namespace testing_model;
+
+/// Uses so much time of a CPU, however many others want it.
+void BeBusy(milliseconds time) {
+  const auto now = [] {
+    timespec used{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+  };
+  const auto end = now() + time;
+  while (now() < end) {
+  }
+}
 
 VersionOptions Batches(std::int64_t size) {
   VersionOptions options;
@@ -292,14 +305,7 @@ TEST(ModelVersionTest, AVersionThatWasSlowOnACallersThreadGoesBackToWorkersForAW
     auto version = MakeVersion(
         [&](const std::vector<Tensor>& inputs) {
           ran_on = std::this_thread::get_id();
-          timespec time{};
-          const auto now = [&time] {
-            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-            return time.tv_sec * 1000 + time.tv_nsec / 1'000'000;
-          };
-          const auto end = now() + (slow.load() && ran_on.load() == caller ? 60 : 0);
-          while (now() < end) {
-          }
+          if (slow.load() && ran_on.load() == caller) BeBusy(milliseconds(60));
           return FakeRuntime::Echo(inputs);
         },
         options);
@@ -324,6 +330,37 @@ TEST(ModelVersionTest, AVersionThatWasSlowOnACallersThreadGoesBackToWorkersForAW
       EXPECT_EQ(ran_on.load(), caller) << "it may only have been the machine";
     }
   }
+}
+
+TEST(ModelVersionTest, ASlowBatchOnAWorkerKeepsAVersionOffTheCallersThreadToo) {
+  const std::thread::id caller = std::this_thread::get_id();
+  bool seen = false;
+  // A worker that just starts is not idle yet, so that the first batch is most often its own.
+  for (int i = 0; i < 20 && !seen; ++i) {
+    std::atomic<bool> slow{false};
+    std::atomic<std::thread::id> ran_on;
+    VersionOptions options;
+    options.inline_limit = milliseconds(20);
+    options.inline_pause = std::chrono::hours(1);
+    auto version = MakeVersion(
+        [&](const std::vector<Tensor>& inputs) {
+          ran_on = std::this_thread::get_id();
+          if (slow) BeBusy(milliseconds(500));
+          return FakeRuntime::Echo(inputs);
+        },
+        options);
+    ASSERT_TRUE(version->WarmUp(*version->handler().Prepare(NumberRequest("1"))).ok());
+    slow = true;
+    version->Scale(1, 1, false);
+    EXPECT_EQ(Value(Ask(*version, "2").get()), 2);
+    seen = ran_on.load() != caller;
+    slow = false;
+    for (int k = 0; k < 50; ++k) {
+      EXPECT_EQ(Value(Ask(*version, "3").get()), 3);
+      EXPECT_NE(ran_on.load(), caller);
+    }
+  }
+  EXPECT_TRUE(seen);
 }
 
 TEST(ModelVersionTest, TheCheckFindsAModelThatTakesOneRowOnly) {
