@@ -1,7 +1,6 @@
 #include "handlers/text/subword_tokenizer.h"
 
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 #include <string>
 #include <system_error>
@@ -10,6 +9,7 @@
 
 #include "handlers/text/sentence_piece.h"
 #include "handlers/text/word_piece.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -19,21 +19,10 @@ constexpr std::string_view kSentencePieceFiles[] = {"spiece.model", "tokenizer.m
 constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t{256} << 20;
 
 Result<std::string> ReadAll(const std::filesystem::path& file) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(file, error);
-  if (error) {
-    return InvalidArgument(fmt::format("cannot read {}: {}", file.filename().string(), error.message()));
-  }
-  if (size > kMaxFileBytes) {
-    return InvalidArgument(
-        fmt::format("{} has {} bytes, allowed are {}", file.filename().string(), size, kMaxFileBytes));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (!stream.good() && !stream.eof()) {
-    return InvalidArgument(fmt::format("cannot read {}", file.filename().string()));
-  }
-  return content;
+  Result<std::string> content = ReadFile(file, kMaxFileBytes);
+  if (content) return content;
+  return InvalidArgument(
+      fmt::format("cannot read {}: {}", file.filename().string(), content.error().message));
 }
 
 }  // namespace

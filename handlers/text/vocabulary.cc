@@ -2,15 +2,13 @@
 
 #include <charconv>
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <sstream>
-#include <system_error>
 
 #include <fmt/format.h>
 
 #include "handlers/tensor/json_source.h"  // Excerpt
 #include "handlers/text/tokenizer.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -122,20 +120,12 @@ Result<Vocabulary> Vocabulary::Parse(std::string_view content, std::string_view 
 }
 
 Result<Vocabulary> Vocabulary::Load(const std::filesystem::path& file) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(file, error);
-  if (error) {
-    return Status{Code::kNotFound, fmt::format("cannot read {}: {}", file.string(), error.message())};
+  const Result<std::string> content = ReadFile(file, kMaxVocabularyFileBytes);
+  if (!content) {
+    return Status{content.error().code,
+                  fmt::format("cannot read {}: {}", file.string(), content.error().message)};
   }
-  if (size > kMaxVocabularyFileBytes) {
-    return InvalidArgument(
-        fmt::format("{} has {} bytes, allowed are {}", file.string(), size, kMaxVocabularyFileBytes));
-  }
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream content;
-  if (size > 0) content << stream.rdbuf();
-  if (!stream || !content) return Internal(fmt::format("cannot read {}", file.string()));
-  return Parse(content.view(), file.filename().string());
+  return Parse(*content, file.filename().string());
 }
 
 std::string Vocabulary::FileText() const {

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <system_error>
 #include <utility>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/unpack.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -73,16 +73,12 @@ Status ReadContents(const fs::path& path, const UnpackLimits& limits, UnpackedAr
   const fs::path file = opened.folder / kManifestPath;
   std::error_code error;
   if (fs::is_regular_file(file, error)) {
-    if (const std::uintmax_t size = fs::file_size(file, error); !error && size > kMaxManifestBytes) {
-      return InvalidArgument(fmt::format("{}: {} has {} bytes, allowed are {}", path.string(), kManifestPath,
-                                         size, kMaxManifestBytes));
+    const Result<std::string> text = ReadFile(file, kMaxManifestBytes);
+    if (!text) {
+      return {text.error().code,
+              fmt::format("{}: cannot read {}: {}", path.string(), kManifestPath, text.error().message)};
     }
-    std::ifstream stream(file, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-    if (stream.bad() || !stream.is_open()) {
-      return Internal(fmt::format("{}: cannot read {}", path.string(), kManifestPath));
-    }
-    Result<Manifest> manifest = ParseManifest(text);
+    Result<Manifest> manifest = ParseManifest(*text);
     if (!manifest)
       return {manifest.error().code, fmt::format("{}: {}", path.string(), manifest.error().message)};
     opened.manifest = *std::move(manifest);

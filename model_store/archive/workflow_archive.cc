@@ -3,13 +3,13 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "model_store/archive/unpack.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -50,16 +50,12 @@ Status ReadText(const fs::path& archive, const fs::path& file, std::string_view 
   if (!fs::is_regular_file(fs::symlink_status(file, error))) {  // a link could lead anywhere, a pipe waits
     return InvalidArgument(fmt::format("{}: {} is missing", archive.string(), name));
   }
-  std::ifstream stream(file, std::ios::binary);
-  text.resize(max_bytes + 1);
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (!stream.is_open() || stream.bad())
-    return Internal(fmt::format("{}: cannot read {}", archive.string(), name));
-  if (text.size() > max_bytes) {
-    return InvalidArgument(
-        fmt::format("{}: {} has more than {} bytes, which is the limit", archive.string(), name, max_bytes));
+  Result<std::string> read = ReadFile(file, max_bytes);
+  if (!read) {
+    return {read.error().code,
+            fmt::format("{}: cannot read {}: {}", archive.string(), name, read.error().message)};
   }
+  text = *std::move(read);
   return {};
 }
 

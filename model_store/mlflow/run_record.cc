@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <fstream>
 #include <random>
-#include <sstream>
 #include <sys/file.h>
 #include <system_error>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "model_store/mlflow/json_records.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr const char* kFile = "run.json";
+constexpr std::uint64_t kMostRecordBytes = 64U << 20;
 
 Json RecordJson(const RunRecord& record) {
   Json json = {{"id", record.id},
@@ -87,13 +88,12 @@ bool IsId(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
 }
 
-Result<RunRecord> ReadFile(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) return Status{Code::kNotFound, fmt::format("cannot read {}", file.string())};
+Result<RunRecord> ReadRecord(const fs::path& file) {
+  const Result<std::string> text = ReadFile(file, kMostRecordBytes);
+  if (!text)
+    return Status{text.error().code, fmt::format("cannot read {}: {}", file.string(), text.error().message)};
   try {
-    return ParseRecord(Json::parse(text.str()));
+    return ParseRecord(Json::parse(*text));
   } catch (const Json::exception& error) {
     return InvalidArgument(fmt::format("{} is no record of a run: {}", file.string(), error.what()));
   }
@@ -144,7 +144,7 @@ Result<RunRecord> RunFolder::Read(std::string_view id) const {
   const Status unknown = {Code::kNotFound, fmt::format("there is no run {} in {}", id, folder_.string())};
   if (!IsId(id)) return unknown;
   std::error_code error;
-  if (fs::exists(RunPath(id) / kFile, error)) return ReadFile(RunPath(id) / kFile);
+  if (fs::exists(RunPath(id) / kFile, error)) return ReadRecord(RunPath(id) / kFile);
   std::vector<fs::path> found;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
     if (entry.path().filename().string().starts_with(id) && fs::exists(entry.path() / kFile, error)) {
@@ -156,7 +156,7 @@ Result<RunRecord> RunFolder::Read(std::string_view id) const {
     return InvalidArgument(
         fmt::format("{} runs in {} begin with {}: write more of the id", found.size(), folder_.string(), id));
   }
-  return ReadFile(found.front() / kFile);
+  return ReadRecord(found.front() / kFile);
 }
 
 std::vector<RunRecord> RunFolder::List(std::vector<std::string>* problems) const {
@@ -164,7 +164,7 @@ std::vector<RunRecord> RunFolder::List(std::vector<std::string>* problems) const
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
     if (!fs::exists(entry.path() / kFile, error)) continue;
-    Result<RunRecord> record = ReadFile(entry.path() / kFile);
+    Result<RunRecord> record = ReadRecord(entry.path() / kFile);
     if (record) {
       runs.push_back(*std::move(record));
     } else if (problems != nullptr) {

@@ -14,12 +14,14 @@
 
 #include "model_store/http_client/http_client.h"
 #include "model_store/sources/aws_credentials.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::uint64_t kMostKeyBytes = 1U << 20;
 constexpr std::string_view kTokenUrl = "https://oauth2.googleapis.com/token";
 constexpr std::string_view kScope = "https://www.googleapis.com/auth/devstorage.read_only";
 
@@ -100,10 +102,10 @@ Result<GoogleToken> AskForToken(const std::string& url, const std::string& form,
 }
 
 Result<GoogleToken> FromFile(const std::string& file) {
-  std::ifstream stream(file);
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) return InvalidArgument(fmt::format("{} cannot be read, or is no JSON", file));
+  const Result<std::string> text = ReadFile(file, kMostKeyBytes);
+  if (!text) return InvalidArgument(fmt::format("{} cannot be read: {}", file, text.error().message));
+  const Json json = Json::parse(*text, nullptr, false);
+  if (!json.is_object()) return InvalidArgument(fmt::format("{} is no JSON object", file));
   const std::string type = Text(json, "type");
   const std::string url = Text(json, "token_uri", kTokenUrl);
   if (type == "authorized_user") {

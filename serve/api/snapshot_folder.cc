@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/log.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -123,18 +124,16 @@ std::optional<SnapshotFolder::Found> SnapshotFolder::Latest() {
   std::ifstream(folder_ / kRestoring) >> tried >> tries;
   std::vector<std::string> names = Names();
   for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    std::error_code error;
     if (*name == tried && tries >= kMostTries) {
       SetAside(*name, fmt::format("the server ended {} times while it was restored", tries));
       continue;
     }
-    if (fs::file_size(folder_ / *name, error) > kMaxBytes || error) {
-      SetAside(*name, "it cannot be read or is too large");
+    const Result<std::string> text = ReadFile(folder_ / *name, kMaxBytes);
+    if (!text) {
+      SetAside(*name, fmt::format("it cannot be read: {}", text.error().message));
       continue;
     }
-    std::ifstream stream(folder_ / *name, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-    Result<Snapshot> snapshot = ParseSnapshotText(text);
+    Result<Snapshot> snapshot = ParseSnapshotText(*text);
     if (snapshot) return Found{*name, std::move(*snapshot)};
     SetAside(*name, snapshot.error().message);
   }

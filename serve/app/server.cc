@@ -13,6 +13,7 @@
 
 #include "serve/api/mlflow_registry.h"
 #include "serve/base/log.h"
+#include "serve/base/read_file.h"
 #include "serve/config/address.h"
 #include "serve/http/access_log.h"
 #include "serve/http/api_description.h"
@@ -27,6 +28,7 @@ namespace fs = std::filesystem;
 // After the grace period: a platform that waits 10 s gets all of it with a grace of 8.
 constexpr std::chrono::milliseconds kFlushPatience{200};
 constexpr std::chrono::milliseconds kExportPatience{1'000};
+constexpr std::uint64_t kMostConfigBytes = 1U << 20;
 
 /// A fresh folder that only this user can read.
 fs::path MakeUnpackFolder(const std::string& wanted) {
@@ -163,10 +165,12 @@ Status Server::OpenFollower() {
 Status Server::OpenMetrics() {
   std::vector<TorchServeMetric> metrics = DefaultTorchServeMetrics();
   if (!options_.metrics_config.empty()) {
-    std::ifstream file(options_.metrics_config, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    if (!file) return Internal(fmt::format("cannot read metrics_config {}", options_.metrics_config));
-    Result<MetricsConfig> read = ParseMetricsConfig(text);
+    const Result<std::string> text = ReadFile(options_.metrics_config, kMostConfigBytes);
+    if (!text) {
+      return InvalidArgument(
+          fmt::format("metrics_config {} cannot be read: {}", options_.metrics_config, text.error().message));
+    }
+    Result<MetricsConfig> read = ParseMetricsConfig(*text);
     if (!read) {
       return InvalidArgument(
           fmt::format("metrics_config {}: {}", options_.metrics_config, read.error().message));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <set>
@@ -12,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/read_file.h"
 #include "serve/config/address.h"
 #include "serve/config/properties.h"
 #include "serve/config/settings.h"
@@ -282,19 +282,20 @@ class Reader {
     }
 
     std::error_code error;
-    std::ifstream file(path, std::ios::binary);
-    if (!file || fs::is_directory(path, error)) {
+    const Result<std::string> text = serve::ReadFile(path, kMostPropertiesBytes);
+    if (!text) {
       const auto given = values_.find("config");
       const std::string source = given == values_.end() ? "working folder" : given->second.source;
-      config_.errors.push_back(fmt::format("{}: the configuration file '{}' {}; name a file that can be read",
-                                           source, path,
-                                           fs::exists(path, error) ? "cannot be read" : "does not exist"));
+      const std::string why = text.error().code == Code::kNotFound
+                                  ? "does not exist"
+                                  : fmt::format("cannot be read ({})", text.error().message);
+      config_.errors.push_back(
+          fmt::format("{}: the configuration file '{}' {}; name a file that can be read", source, path, why));
       return;
     }
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
     config_.notes.push_back(fmt::format("settings are read from {}", fs::absolute(path, error).string()));
 
-    const Properties properties = ParseProperties(text);
+    const Properties properties = ParseProperties(*text);
     for (const PropertyError& wrong : properties.errors) {
       config_.errors.push_back(fmt::format("{}:{}: {}", path, wrong.line, wrong.message));
     }

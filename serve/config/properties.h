@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,9 @@ struct Properties {
   std::vector<Property> entries;  // in the order of the file, repeated keys included
   std::vector<PropertyError> errors;
 };
+
+/// No file of settings is larger.
+constexpr std::uint64_t kMostPropertiesBytes = 1U << 20;
 
 /// Reads the syntax of java.util.Properties, which TorchServe's config.properties has: `key=value`,
 /// `key:value` or `key value`; comments after `#` or `!`; a backslash at the end of a line continues it; \t

@@ -1,6 +1,5 @@
 #include "serve/model/model_config.h"
 
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <optional>
@@ -8,6 +7,8 @@
 
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
+
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -159,12 +160,10 @@ Result<ReadConfig> ParseModelConfig(std::string_view yaml) try {
 }
 
 Result<ReadConfig> ReadModelConfig(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) return Status{Code::kNotFound, fmt::format("there is no file {}", file.filename().string())};
-  std::string text(kMaxBytes + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  return ParseModelConfig(text);
+  const Result<std::string> text = ReadFile(file, kMaxBytes);
+  if (text) return ParseModelConfig(*text);
+  return Status{text.error().code,
+                fmt::format("cannot read {}: {}", file.filename().string(), text.error().message)};
 }
 
 }  // namespace serve

@@ -13,6 +13,7 @@
 #include "model_store/archive/sha256.h"
 #include "serve/base/free_memory.h"
 #include "serve/base/log.h"
+#include "serve/base/read_file.h"
 #include "serve/model/search_process.h"
 #include "serve/model/variant_search.h"
 
@@ -22,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
+constexpr std::uint64_t kMostStoredBytes = 16U << 20;
 constexpr int kFormat = 3;  // of the stored file; another one when other variants are tried
 
 /// The CPU as far as results of tuning depend on it.
@@ -87,9 +89,9 @@ ordered_json TrialsJson(const std::vector<Trial>& trials) {
 
 /// A stored result, if it is one for this key.
 ordered_json ReadStored(const fs::path& file, const std::string& key) {
-  std::ifstream stream(file);
-  if (!stream) return nullptr;
-  ordered_json stored = ordered_json::parse(stream, nullptr, false);
+  const Result<std::string> text = ReadFile(file, kMostStoredBytes);
+  if (!text && text.error().code == Code::kNotFound) return nullptr;
+  ordered_json stored = text ? ordered_json::parse(*text, nullptr, false) : ordered_json();
   const bool usable = stored.is_object() && stored.value("format", 0) == kFormat &&
                       stored.value("key", "") == key && stored.contains("variant") &&
                       stored["variant"].is_string() && stored.value("threads", 0) >= 1 &&

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 #include <openssl/rand.h>
 
 #include "serve/base/log.h"
+#include "serve/base/read_file.h"
 #include "serve/security/file_mark.h"
 
 namespace serve {
@@ -152,15 +152,13 @@ Status TokenAuthority::ReadTokenFile() {
         "token_file {}: {}; expected {{\"inference\": [\"KEY\"], \"management\": [\"KEY\"]}}", path, why));
   };
   struct stat status {};
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream || ::stat(path.c_str(), &status) != 0) return unusable("it cannot be read");
+  const Result<std::string> text = ReadFile(path, kMostFileBytes);
+  if (!text) return unusable("it cannot be read: " + text.error().message);
+  if (::stat(path.c_str(), &status) != 0) return unusable("it cannot be read");
   if ((status.st_mode & 077U) != 0) {
     LogWarning("token_file {} can be read by others than its owner; `chmod 600` it", path);
   }
-  std::string text(kMostFileBytes, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto json = nlohmann::json::parse(*text, nullptr, false);
   if (!json.is_object()) return unusable("it is no JSON object");
   std::array<std::vector<Digest>, 2> keys;
   for (std::size_t scope = 0; scope < keys.size(); ++scope) {

@@ -261,7 +261,7 @@ TEST_F(WorkflowTest, WhatCannotBeRegisteredSaysWhy) {
     dag += "  n" + std::to_string(i) + ": [n" + std::to_string(i + 1) + "]\n";
   }
   refused(many + dag, 400, "BadRequestException", "max_workflow_nodes");
-  refused(std::string(300'000, '#'), 400, "BadRequestException", "more than 262144 bytes");
+  refused(std::string(300'000, '#'), 400, "BadRequestException", "allowed are 262144");
   refused("a: &a [x]\nb: *a", 400, "BadRequestException", "anchors and aliases");
 
   EXPECT_TRUE(IsError(RegisterWorkflow(""), 400, "BadRequestException", "Parameter url is required."));

@@ -1,7 +1,6 @@
 #include "tools/cli/api_client.h"
 
 #include <algorithm>
-#include <fstream>
 #include <istream>
 #include <ostream>
 
@@ -9,9 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "model_store/archive/manifest.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
+
+constexpr std::uint64_t kMostKeyBytes = 1U << 20;
 
 std::string JoinUrl(std::string base, const std::string& path) {
   while (base.ends_with('/')) base.pop_back();
@@ -82,9 +84,12 @@ Status ApiClient::AddToken(const char* api, HttpHeaders& headers) const {
   if (token.empty()) {
     const bool named = !options_.key_file.empty();
     const std::string path = named ? options_.key_file : "key_file.json";
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream && !named) return {};
-    const auto keys = nlohmann::json::parse(stream, nullptr, false);
+    const Result<std::string> text = ReadFile(path, kMostKeyBytes);
+    if (!text && !named) return {};
+    if (!text) {
+      return {text.error().code, fmt::format("cannot read the key file {}: {}", path, text.error().message)};
+    }
+    const auto keys = nlohmann::json::parse(*text, nullptr, false);
     if (keys.is_object() && keys.contains(api) && keys[api].is_object()) token = keys[api].value("key", "");
     if (token.empty()) {
       if (!named) return {};

@@ -1,10 +1,8 @@
 #include "tools/cli/baseline_commands.h"
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <ostream>
-#include <sstream>
 #include <system_error>
 #include <unistd.h>
 
@@ -12,6 +10,7 @@
 
 #include "model_store/archive/archive.h"
 #include "model_store/mlflow/client.h"
+#include "serve/base/read_file.h"
 #include "tools/cli/answer_text.h"
 #include "tools/cli/retrain.h"
 
@@ -107,8 +106,9 @@ Result<Baseline> ReadBaseline(const std::string& what, const fs::path& into, boo
       baseline.digests = report.error();
     }
   }
-  std::ifstream file(opened->folder / "index_to_name.json");
-  const Json names = Json::parse(file, nullptr, false);
+  constexpr std::uint64_t kMostBytes = 16U << 20;
+  const Result<std::string> text = ReadFile(opened->folder / "index_to_name.json", kMostBytes);
+  const Json names = text ? Json::parse(*text, nullptr, false) : Json();
   for (std::size_t i = 0; names.is_object() && names.contains(std::to_string(i)); ++i) {
     baseline.labels.push_back(Text(names[std::to_string(i)]));
   }

@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
-#include <fstream>
 #include <spawn.h>
-#include <sstream>
 #include <sys/wait.h>
 #include <system_error>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "serve/base/read_file.h"
 #include "tools/cli/answer_text.h"
 
 extern char** environ;  // NOLINT: POSIX declares it nowhere
@@ -51,11 +50,11 @@ std::string ValueOf(const Json& value) {
   return list;
 }
 
-std::string ReadFile(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
+/// Empty when it cannot be read.
+std::string OutputIn(const fs::path& file) {
+  constexpr std::uint64_t kMostBytes = 16U << 20;
+  Result<std::string> text = ReadFile(file, kMostBytes);
+  return text ? *std::move(text) : std::string();
 }
 
 }  // namespace
@@ -120,9 +119,9 @@ Status Retrain(const std::string& program, std::vector<std::string> arguments, c
   while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
-    return InvalidArgument(fmt::format("{} failed: {}", program, ReadFile(err)));
+    return InvalidArgument(fmt::format("{} failed: {}", program, OutputIn(err)));
   }
-  const Json summary = Json::parse(ReadFile(out), nullptr, false);
+  const Json summary = Json::parse(OutputIn(out), nullptr, false);
   if (!summary.is_object() || !summary.contains("lineage")) {
     return Internal(fmt::format("{} printed no summary", program));
   }

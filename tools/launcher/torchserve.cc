@@ -7,7 +7,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <iterator>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "serve/base/read_file.h"
 #include "serve/config/properties.h"
 #include "tools/launcher/pid_file.h"
 
@@ -99,9 +99,9 @@ bool NamesModelStore(const Typed& typed) {
     file = named;
     break;
   }
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(stream)), {});
-  const Properties properties = ParseProperties(text);
+  const Result<std::string> text = ReadFile(file, kMostPropertiesBytes);
+  if (!text) return text.error().code != Code::kNotFound;  // the server says why it cannot be read
+  const Properties properties = ParseProperties(*text);
   return std::any_of(properties.entries.begin(), properties.entries.end(), [](const Property& property) {
     return property.key == "model_store" && !property.value.empty();
   });

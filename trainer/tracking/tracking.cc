@@ -5,7 +5,6 @@
 #include <fstream>
 #include <ostream>
 #include <pwd.h>
-#include <sstream>
 #include <streambuf>
 #include <system_error>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 
 #include "model_store/archive/archive.h"
 #include "model_store/mlflow/send_run.h"
+#include "serve/base/read_file.h"
 #include "trainer/publish/package.h"
 #include "trainer/tracking/charts.h"
 #include "trainer/tracking/run_contents.h"
@@ -111,10 +111,8 @@ void TrackedRun::ReadArchive(const fs::path& archive) {
     return;
   }
   lineage_ = opened->manifest.lineage;
-  std::ifstream file(opened->folder / "metrics.json");
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!ParseLimitedJson(text.str(), "metrics.json", metrics_).ok()) metrics_ = Json::object();
+  const Result<std::string> text = ReadFile(opened->folder / "metrics.json", std::uint64_t{16} << 20);
+  if (!text || !ParseLimitedJson(*text, "metrics.json", metrics_).ok()) metrics_ = Json::object();
   RemoveUnpacked(*opened);
   FillRecord(lineage_, metrics_, record_.end_ms, record_);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <memory>
 #include <system_error>
@@ -18,6 +17,7 @@
 #include "model_store/archive/archive.h"
 #include "model_store/archive/manifest.h"
 #include "model_store/archive/unpack.h"
+#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kModels = "data/aotinductor";
 constexpr std::string_view kMetadataEnding = "_metadata.json";
+constexpr std::uint64_t kMostMetadataBytes = 64U << 20;
 constexpr const char* kHowToCompile =
     "compile the exported program with torch._inductor.aoti_compile_and_package(program, "
     "package_path=\"model.pt2\")";
@@ -79,14 +80,13 @@ Status ReadMetadata(const fs::path& library, std::map<std::string, std::string>&
   fs::path path = library;
   path.replace_extension();
   path += kMetadataEnding;
-  std::ifstream stream(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-  if (text.empty()) {
-    return InvalidArgument(
-        fmt::format("the package is damaged: {} is missing or empty", path.filename().string()));
+  const Result<std::string> text = ReadFile(path, kMostMetadataBytes);
+  if (!text || text->empty()) {
+    return InvalidArgument(fmt::format("the package is damaged: {}: {}", path.filename().string(),
+                                       text ? "it is empty" : text.error().message));
   }
   nlohmann::ordered_json json;
-  if (Status parsed = ParseLimitedJson(text, path.filename().string(), json); !parsed.ok()) return parsed;
+  if (Status parsed = ParseLimitedJson(*text, path.filename().string(), json); !parsed.ok()) return parsed;
   if (!json.is_object())
     return InvalidArgument(fmt::format("{}: expected an object", path.filename().string()));
   for (const auto& [key, value] : json.items()) {
