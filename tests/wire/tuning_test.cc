@@ -2,7 +2,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <string>
 #include <sys/types.h>
 #include <unistd.h>
@@ -19,9 +19,10 @@ pid_t SearchOf(pid_t server) {
   const std::string wanted = std::string("search-variants") + '\0' + std::to_string(server) + '\0';
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    std::ifstream file(entry.path() / "cmdline", std::ios::binary);
-    const std::string words((std::istreambuf_iterator<char>(file)), {});
-    if (words.ends_with(wanted)) return std::stoi(entry.path().filename());
+    const std::ifstream file(entry.path() / "cmdline", std::ios::binary);
+    std::ostringstream words;  // takes no harm when the process ends while it is read
+    words << file.rdbuf();
+    if (words.str().ends_with(wanted)) return std::stoi(entry.path().filename());
   }
   return 0;
 }
