@@ -55,12 +55,9 @@ void NoteStart(const Batch& batch) {
   }
 }
 
-void NoteComputed(std::span<Waiting> part) {
-  TimePoint now{};
+void NoteComputed(std::span<Waiting> part, TimePoint now) {
   for (const Waiting& item : part) {
-    if (item.context.trace == nullptr) continue;
-    if (now == TimePoint()) now = SteadyClock::now();
-    item.context.trace->computed = now;
+    if (item.context.trace != nullptr) item.context.trace->computed = now;
   }
 }
 
@@ -268,11 +265,7 @@ void ModelVersion::RunBatch(Batch batch) {
   const std::size_t taken = batch.items.size();
   if (handler_->Decodes()) DecodeSamples(*handler_, batch, *metrics_);
   if (batch.items.empty()) return queue_.Finished(taken);
-  const TimePoint start = SteadyClock::now();
   RunPart(batch.items);
-  const SteadyClock::duration took = SteadyClock::now() - start;
-  metrics_->inference.Observe(Seconds(took));
-  queue_.times().Record(batch.rows, took);
   queue_.Finished(taken);
 }
 
@@ -281,9 +274,18 @@ void ModelVersion::RunBatch(Batch batch) {
 void ModelVersion::RunPart(std::span<Waiting> part) {
   std::vector<const Sample*> samples;
   samples.reserve(part.size());
-  for (const Waiting& item : part) samples.push_back(&item.sample);
+  std::int64_t rows = 0;
+  for (const Waiting& item : part) {
+    samples.push_back(&item.sample);
+    rows += item.sample.rows;
+  }
+  const TimePoint start = SteadyClock::now();
   Result<std::vector<Output>> outputs = Compute(samples);
-  NoteComputed(part);
+  const TimePoint end = SteadyClock::now();
+  // Before anybody has an answer, so that whoever has one finds it counted.
+  metrics_->inference.Observe(Seconds(end - start));
+  if (outputs) queue_.times().Record(rows, end - start);
+  NoteComputed(part, end);
   if (outputs && generates_) {
     Advance(part, *outputs);
   } else if (outputs) {
