@@ -109,8 +109,7 @@ Status ReadFiles(const Json& ours, Manifest& manifest) {
     FileDigest digest;
     const Json* sha256 = Find(entry, "sha256");
     if (sha256 != nullptr && sha256->is_string()) digest.sha256 = sha256->get<std::string>();
-    if (digest.sha256.size() != 64 ||
-        digest.sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    if (!IsSha256(digest.sha256)) {
       return Expected(scope + ".sha256", "64 lower-case hexadecimal digits", sha256);
     }
     const Json* size = Find(entry, "size");

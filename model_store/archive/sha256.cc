@@ -8,21 +8,12 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include "serve/base/hex.h"
+
 namespace serve {
 namespace {
 
 constexpr std::size_t kBlock = 1 << 20;
-
-std::string Hex(const unsigned char* bytes, std::size_t size) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * size);
-  for (std::size_t i = 0; i < size; ++i) {
-    text += kDigits[bytes[i] >> 4];
-    text += kDigits[bytes[i] & 15];
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -41,8 +32,10 @@ std::string Sha256::Finish() {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
   EVP_DigestFinal_ex(context_.get(), digest, &size);
-  return Hex(digest, size);
+  return Hex({reinterpret_cast<const char*>(digest), size});
 }
+
+bool IsSha256(std::string_view text) { return text.size() == 64 && IsHex(text); }
 
 std::string Sha256OfBytes(std::string_view bytes) {
   Sha256 sha;

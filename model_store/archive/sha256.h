@@ -27,6 +27,8 @@ class Sha256 {
   std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
 
+/// As Finish writes it.
+bool IsSha256(std::string_view text);
 std::string Sha256OfBytes(std::string_view bytes);
 
 struct FileDigest {

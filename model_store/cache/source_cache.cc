@@ -58,10 +58,6 @@ fs::path Content(const fs::path& folder) {
   return {};
 }
 
-bool IsDigest(const std::string& text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 }  // namespace
 
 Result<ContentDigest> DigestOf(const fs::path& path) {
@@ -100,7 +96,7 @@ std::shared_ptr<const void> SourceCache::Lock() const {
 std::optional<SourceCache::Entry> SourceCache::Take(const std::string& sha256) const {
   const fs::path folder = folder_ / "sha256" / sha256;
   std::error_code error;
-  if (!IsDigest(sha256) || !fs::is_directory(folder, error)) return std::nullopt;
+  if (!IsSha256(sha256) || !fs::is_directory(folder, error)) return std::nullopt;
   Entry entry{Content(folder), sha256, 0, LockFile(folder / ".lock", LOCK_SH)};
   if (entry.path.empty() || entry.lease == nullptr) return std::nullopt;
   entry.size = SizeOf(entry.path);

@@ -9,6 +9,7 @@
 #include <openssl/hmac.h>
 
 #include "model_store/archive/sha256.h"
+#include "serve/base/hex.h"
 
 namespace serve {
 namespace {
@@ -19,12 +20,6 @@ std::string Hmac(std::string_view key, std::string_view text) {
   HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
        reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest, &size);
   return {reinterpret_cast<const char*>(digest), size};
-}
-
-std::string Hex(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  return text;
 }
 
 }  // namespace

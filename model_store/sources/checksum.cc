@@ -13,6 +13,8 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include "serve/base/hex.h"
+
 namespace serve {
 namespace {
 
@@ -72,12 +74,6 @@ std::string Base64(std::string_view bytes) {
   return text;
 }
 
-std::string Hex(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  return text;
-}
-
 /// The value of `crc32c=` or `md5=`, in one of the headers of that name.
 std::string GoogleHash(const HttpAnswer& head, std::string_view kind) {
   for (const auto& [name, value] : head.headers) {
@@ -105,7 +101,7 @@ std::string Md5OfEtag(const HttpAnswer& head) {
   std::string etag(head.Header("etag"));
   std::erase(etag, '"');
   std::transform(etag.begin(), etag.end(), etag.begin(), [](unsigned char c) { return std::tolower(c); });
-  const bool hex = etag.size() == 32 && etag.find_first_not_of("0123456789abcdef") == std::string::npos;
+  const bool hex = etag.size() == 32 && IsHex(etag);
   return hex ? etag : std::string{};  // of several parts: HEX-N, which is no MD5 of the content
 }
 

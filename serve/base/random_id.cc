@@ -2,6 +2,8 @@
 
 #include <random>
 
+#include "serve/base/hex.h"
+
 namespace serve {
 
 std::uint64_t RandomNumber() {
@@ -17,15 +19,8 @@ std::uint64_t RandomNumber() {
 }
 
 void AppendRandomId(std::string& out) {
-  constexpr char kHexDigits[] = "0123456789abcdef";
   char id[32];
-  for (int half = 0; half < 2; ++half) {
-    std::uint64_t random = RandomNumber();
-    for (int i = 0; i < 16; ++i) {
-      id[half * 16 + i] = kHexDigits[random & 15];
-      random >>= 4;
-    }
-  }
+  PutHex(PutHex(id, RandomNumber()), RandomNumber());
   out.append(id, sizeof(id));
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "serve/base/hex.h"
 #include "serve/base/random_id.h"
 
 namespace serve {
@@ -12,21 +13,10 @@ namespace {
 
 constexpr std::size_t kTraceparentSize = 55;  // of version 00
 
-bool IsHexDigit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
-bool IsHex(std::string_view text) { return std::all_of(text.begin(), text.end(), IsHexDigit); }
 bool IsZero(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c == '0'; });
 }
 int HexValue(char digit) { return digit <= '9' ? digit - '0' : digit - 'a' + 10; }
-
-/// Sixteen digits.
-void WriteHex(char* out, std::uint64_t number) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  for (int i = 15; i >= 0; --i) {
-    out[i] = kDigits[number & 15];
-    number >>= 4;
-  }
-}
 
 std::uint64_t RandomAboveZero() {
   for (;;) {
@@ -73,17 +63,17 @@ std::optional<TraceContext> ParseCloudTrace(std::string_view field) {
     if (field[0] != '/') return std::nullopt;
     const auto [read, error] = std::from_chars(field.data() + 1, end, span);
     if (error != std::errc() || read != end) return std::nullopt;
-    if (span != 0) WriteHex(context.parent_id.data(), span);
+    if (span != 0) PutHex(context.parent_id.data(), span);
   }
   context.sampled = options == "o=1";
   return context;
 }
 
 void MakeTraceId(TraceContext& context) {
-  WriteHex(context.trace_id.data(), RandomAboveZero());
-  WriteHex(context.trace_id.data() + 16, RandomNumber());
+  PutHex(context.trace_id.data(), RandomAboveZero());
+  PutHex(context.trace_id.data() + 16, RandomNumber());
 }
 
-void MakeSpanId(std::array<char, 16>& id) { WriteHex(id.data(), RandomAboveZero()); }
+void MakeSpanId(std::array<char, 16>& id) { PutHex(id.data(), RandomAboveZero()); }
 
 }  // namespace serve

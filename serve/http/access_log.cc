@@ -10,6 +10,7 @@
 #include <fmt/compile.h>
 #include <fmt/format.h>
 
+#include "serve/base/hex.h"
 #include "serve/base/log_fields.h"
 #include "serve/http/http_message.h"
 
@@ -59,7 +60,6 @@ bool ArePlain(const char* eight) {
 constexpr std::size_t kLongestEscape = 4;
 /// What a client may have written: quotes, backslashes, control characters and bytes beyond ASCII as \xNN.
 char* PutEscaped(char* at, std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   for (; text.size() >= sizeof(std::uint64_t); text.remove_prefix(sizeof(std::uint64_t))) {
     if (!ArePlain(text.data())) break;
     at = Put(at, text.substr(0, sizeof(std::uint64_t)));
@@ -68,11 +68,9 @@ char* PutEscaped(char* at, std::string_view text) {
     if (IsPlain(c)) {
       *at++ = c;
     } else {
-      const auto byte = static_cast<unsigned char>(c);
       *at++ = '\\';
       *at++ = 'x';
-      *at++ = kDigits[byte >> 4];
-      *at++ = kDigits[byte & 15];
+      at = PutHex(at, static_cast<unsigned char>(c));
     }
   }
   return at;

@@ -5,12 +5,11 @@
 #include <utility>
 
 #include "serve/api/wire_codes.h"
+#include "serve/base/hex.h"
 #include "serve/request/sequence.h"
 
 namespace serve {
 namespace {
-
-constexpr char kHexDigits[] = "0123456789abcdef";
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
