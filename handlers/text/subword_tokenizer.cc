@@ -9,7 +9,7 @@
 
 #include "handlers/text/sentence_piece.h"
 #include "handlers/text/word_piece.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

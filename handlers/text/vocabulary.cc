@@ -8,7 +8,7 @@
 
 #include "handlers/tensor/json_source.h"  // Excerpt
 #include "handlers/text/tokenizer.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/unpack.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

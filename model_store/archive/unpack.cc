@@ -17,6 +17,7 @@
 
 #include "model_store/archive/utf8_names.h"
 #include "model_store/archive/zip_directory.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {
@@ -40,15 +41,7 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   [[nodiscard]] bool opened() const { return descriptor_ >= 0; }
-  bool Write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t count = write(descriptor_, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return false;
-      bytes.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return true;
-  }
+  bool Write(std::string_view bytes) { return WriteAll(descriptor_, bytes).empty(); }
 
  private:
   int descriptor_;

@@ -14,6 +14,7 @@
 
 #include "model_store/archive/utf8_names.h"
 #include "model_store/archive/zip_writer.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {
@@ -108,13 +109,8 @@ class FolderWriter final : public ArchiveWriter {
   }
 
   Status Write(std::string_view bytes) override {
-    while (!bytes.empty()) {
-      const ssize_t count = write(descriptor_, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return CannotWrite(output_, std::strerror(errno));
-      bytes.remove_prefix(static_cast<std::size_t>(count));
-    }
-    return {};
+    if (WriteAll(descriptor_, bytes).empty()) return {};
+    return CannotWrite(output_, std::strerror(errno));
   }
 
   Status Finish() override { return CloseFile(); }

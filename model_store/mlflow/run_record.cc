@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 
 #include "model_store/mlflow/json_records.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "model_store/http_client/http_client.h"
 #include "model_store/sources/aws_credentials.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

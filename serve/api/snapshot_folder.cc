@@ -11,8 +11,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include "serve/base/files.h"
 #include "serve/base/log.h"
-#include "serve/base/read_file.h"
 
 namespace serve {
 namespace {
@@ -49,16 +49,7 @@ std::string Incremented(std::string digits) {
 }
 
 Status SyncAndClose(int file, const fs::path& path, std::string_view text) {
-  const char* data = text.data();
-  std::size_t left = text.size();
-  while (left > 0) {
-    const ssize_t written = ::write(file, data, left);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) break;
-    data += written;
-    left -= static_cast<std::size_t>(written);
-  }
-  const bool complete = left == 0 && ::fsync(file) == 0;
+  const bool complete = WriteAll(file, text).empty() && ::fsync(file) == 0;
   const int reason = errno;
   if (::close(file) == 0 && complete) return {};
   return Internal(fmt::format("cannot write {}: {}", path.string(), std::generic_category().message(reason)));

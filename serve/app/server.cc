@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 
 #include "serve/api/mlflow_registry.h"
+#include "serve/base/files.h"
 #include "serve/base/log.h"
-#include "serve/base/read_file.h"
 #include "serve/config/address.h"
 #include "serve/http/access_log.h"
 #include "serve/http/api_description.h"

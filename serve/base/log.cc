@@ -23,6 +23,7 @@
 #include <spdlog/details/thread_pool.h>
 #include <spdlog/sinks/sink.h>
 
+#include "serve/base/files.h"
 #include "serve/base/log_line.h"
 #include "serve/base/recent_problems.h"
 
@@ -37,17 +38,6 @@ std::atomic<LogFormat> current_format{LogFormat::kText};
 std::atomic<bool> access_log{true};
 std::atomic<std::uint64_t> lost_lines{0};
 thread_local const TraceContext* current_trace = nullptr;
-
-/// Writes everything, and gives what the other end refused (disk full, pipe closed).
-std::string_view WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) break;
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return bytes;
-}
 
 /// When a file begins anew.
 struct Rotation {

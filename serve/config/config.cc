@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 #include "serve/config/address.h"
 #include "serve/config/properties.h"
 #include "serve/config/settings.h"

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "serve/base/files.h"
 #include "serve/base/log.h"
 #include "serve/model/search_job.h"
 
@@ -45,18 +46,6 @@ class File {
  private:
   int descriptor_;
 };
-
-bool WriteAll(int file, const void* data, std::size_t size) {
-  const auto* bytes = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t written = write(file, bytes, size);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    bytes += written;
-    size -= static_cast<std::size_t>(written);
-  }
-  return true;
-}
 
 std::string ReadAll(int file) {
   std::string bytes;
@@ -109,9 +98,11 @@ class Child {
 /// A file in memory: nothing waits until the other side reads it.
 Status WriteJob(int file, const SearchJob& job) {
   const std::string header = JobHeader(job);
-  bool written = WriteAll(file, header.data(), header.size());
-  for (const Tensor* tensor : JobTensors(job))
-    written = written && WriteAll(file, tensor->data.get(), tensor->bytes());
+  bool written = WriteAll(file, header).empty();
+  for (const Tensor* tensor : JobTensors(job)) {
+    const std::string_view bytes(reinterpret_cast<const char*>(tensor->data.get()), tensor->bytes());
+    written = written && WriteAll(file, bytes).empty();
+  }
   if (!written || lseek(file, 0, SEEK_SET) != 0) return CannotStart("its job cannot be written", errno);
   return {};
 }
@@ -181,7 +172,7 @@ class Answer {
 
 bool WriteLine(int file, const ordered_json& json) {
   const std::string line = json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  return WriteAll(file, line.data(), line.size());
+  return WriteAll(file, line).empty();
 }
 
 /// One process; `crashed` names the variant that a crash was met with.

@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/sha256.h"
+#include "serve/base/files.h"
 #include "serve/base/free_memory.h"
 #include "serve/base/log.h"
-#include "serve/base/read_file.h"
 #include "serve/model/search_process.h"
 #include "serve/model/variant_search.h"
 

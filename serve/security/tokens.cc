@@ -18,8 +18,8 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "serve/base/files.h"
 #include "serve/base/log.h"
-#include "serve/base/read_file.h"
 #include "serve/security/file_mark.h"
 
 namespace serve {
@@ -134,8 +134,7 @@ Status TokenAuthority::WriteKeyFile() const {
   const std::string partial = fmt::format("{}.partial.{}", options_.key_file, getpid());
   ::unlink(partial.c_str());
   const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  const bool written =
-      file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const bool written = file >= 0 && WriteAll(file, text).empty();
   int reason = errno;
   if (file >= 0) ::close(file);
   if (written && ::rename(partial.c_str(), options_.key_file.c_str()) == 0) return {};

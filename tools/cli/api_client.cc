@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model_store/archive/manifest.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

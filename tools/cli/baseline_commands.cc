@@ -10,7 +10,7 @@
 
 #include "model_store/archive/archive.h"
 #include "model_store/mlflow/client.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 #include "tools/cli/answer_text.h"
 #include "tools/cli/retrain.h"
 

@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 #include "tools/cli/answer_text.h"
 
 extern char** environ;  // NOLINT: POSIX declares it nowhere

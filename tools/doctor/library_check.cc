@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/files.h"
 #include "serve/runtime/shared_library.h"
 #include "tools/doctor/checks.h"
 
@@ -53,14 +54,6 @@ std::string_view AdviceFor(const std::string& text) {
   return "`ldd` on the library shows what it looks for";
 }
 
-void WriteText(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written <= 0) return;
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-}
-
 /// In the child: `+` and the description, or `-` and the reason.
 void LoadHere(const std::vector<fs::path>& places, int fd) {
   std::string reasons;
@@ -77,12 +70,12 @@ void LoadHere(const std::vector<fs::path>& places, int fd) {
       continue;
     }
     const auto describe = reinterpret_cast<DescribeRuntime>(dlsym(handle, kRuntimeDescription));
-    WriteText(fd, describe == nullptr
-                      ? "-" + path.string() + " is no runtime library of this version"
-                      : fmt::format("+{} ({})", describe(), path.lexically_normal().string()));
+    (void)WriteAll(fd, describe == nullptr
+                           ? "-" + path.string() + " is no runtime library of this version"
+                           : fmt::format("+{} ({})", describe(), path.lexically_normal().string()));
     return;
   }
-  WriteText(fd, "-" + reasons);
+  (void)WriteAll(fd, "-" + reasons);
 }
 
 /// Everything that the child writes; false when it took too long.

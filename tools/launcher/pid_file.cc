@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/files.h"
+
 namespace serve {
 namespace {
 
@@ -60,12 +62,13 @@ Status WritePidFile(const fs::path& file) {
             fmt::format("cannot write the pid file {}: {}", file.string(), std::strerror(errno))};
   }
   const std::string text = std::to_string(getpid());
-  const bool written = ::write(opened, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const bool written = WriteAll(opened, text).empty();
+  const int reason = errno;
   ::close(opened);
   if (written) return {};
   std::error_code error;
   fs::remove(file, error);
-  return Internal(fmt::format("cannot write the pid file {}: {}", file.string(), std::strerror(errno)));
+  return Internal(fmt::format("cannot write the pid file {}: {}", file.string(), std::strerror(reason)));
 }
 
 void RemovePidFile(const fs::path& file, pid_t pid) {

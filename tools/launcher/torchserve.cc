@@ -18,7 +18,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 #include "serve/config/properties.h"
 #include "tools/launcher/pid_file.h"
 

@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "serve/base/files.h"
+
 namespace serve::trainer {
 namespace {
 
@@ -24,16 +26,9 @@ std::size_t Bytes(const LabelledBags& chunk) {
   return Bytes(chunk.bags.ids) + Bytes(chunk.bags.offsets) + Bytes(chunk.bags.weights) + Bytes(chunk.labels);
 }
 
-bool WriteAll(int descriptor, const void* data, std::size_t size) {
-  const auto* at = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t written = write(descriptor, at, size);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    at += written;
-    size -= static_cast<std::size_t>(written);
-  }
-  return true;
+template <class T>
+bool Write(int descriptor, const std::vector<T>& values) {
+  return WriteAll(descriptor, {reinterpret_cast<const char*>(values.data()), Bytes(values)}).empty();
 }
 
 template <class T>
@@ -86,10 +81,8 @@ Status BagChunks::CloseChunk() {
 Status BagChunks::Spill(const LabelledBags& chunk) {
   if (descriptor_ < 0) descriptor_ = OpenNameless();
   const TextBags& bags = chunk.bags;
-  if (descriptor_ < 0 || !WriteAll(descriptor_, bags.ids.data(), Bytes(bags.ids)) ||
-      !WriteAll(descriptor_, bags.offsets.data(), Bytes(bags.offsets)) ||
-      !WriteAll(descriptor_, chunk.labels.data(), Bytes(chunk.labels)) ||
-      !WriteAll(descriptor_, bags.weights.data(), Bytes(bags.weights))) {
+  if (descriptor_ < 0 || !Write(descriptor_, bags.ids) || !Write(descriptor_, bags.offsets) ||
+      !Write(descriptor_, chunk.labels) || !Write(descriptor_, bags.weights)) {
     return Internal(fmt::format(
         "cannot keep the rows in a temporary file: {}; name a folder with room in TMPDIR, or raise --memory",
         std::strerror(errno)));

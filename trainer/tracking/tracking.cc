@@ -13,7 +13,7 @@
 
 #include "model_store/archive/archive.h"
 #include "model_store/mlflow/send_run.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 #include "trainer/publish/package.h"
 #include "trainer/tracking/charts.h"
 #include "trainer/tracking/run_contents.h"

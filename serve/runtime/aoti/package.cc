@@ -17,7 +17,7 @@
 #include "model_store/archive/archive.h"
 #include "model_store/archive/manifest.h"
 #include "model_store/archive/unpack.h"
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 namespace serve {
 namespace {

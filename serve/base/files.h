@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "serve/base/status.h"
 
@@ -13,5 +14,9 @@ namespace serve {
 /// reason alone; the caller knows by which name its user calls the file. Throws nothing, unlike a stream's
 /// iterators.
 Result<std::string> ReadFile(const std::filesystem::path& file, std::uint64_t max_bytes);
+
+/// Writes to a file, pipe or socket until all is written, and gives what was refused: empty, or `errno` says
+/// why (a disk that is full, a pipe that nobody reads). Waits where the descriptor does.
+std::string_view WriteAll(int descriptor, std::string_view bytes);
 
 }  // namespace serve

@@ -1,9 +1,12 @@
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
+#include <cerrno>
+#include <fcntl.h>
 #include <fstream>
 #include <string>
 #include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -78,6 +81,29 @@ TEST(ReadFileOfTheKernel, HasNoSizeAndIsReadAllTheSame) {
   const Result<std::string> read = ReadFile("/proc/self/status", 1U << 20);
   ASSERT_TRUE(read);
   EXPECT_THAT(*read, HasSubstr("VmRSS"));
+}
+
+TEST(WriteAllTest, GoesOnWhereAPipeTakesAPartAndGivesWhatIsRefused) {
+  int ends[2] = {};
+  ASSERT_EQ(pipe(ends), 0);
+  const std::string text(300'000, 'z');  // more than a pipe holds
+  std::string got;
+  std::thread reader([&] {
+    char part[1000];
+    for (ssize_t count = 0; (count = read(ends[0], part, sizeof part)) > 0;)
+      got.append(part, static_cast<std::size_t>(count));
+  });
+  EXPECT_EQ(WriteAll(ends[1], text), "");
+  close(ends[1]);
+  reader.join();
+  close(ends[0]);
+  EXPECT_EQ(got, text);
+
+  const int full = open("/dev/full", O_WRONLY);
+  ASSERT_GE(full, 0);
+  EXPECT_EQ(WriteAll(full, "abc"), "abc");
+  EXPECT_EQ(errno, ENOSPC);
+  close(full);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "serve/base/read_file.h"
+#include "serve/base/files.h"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -53,6 +53,17 @@ Result<std::string> ReadFile(const std::filesystem::path& file, std::uint64_t ma
   Result<std::string> text = ReadOpen(descriptor, max_bytes);
   ::close(descriptor);
   return text;
+}
+
+std::string_view WriteAll(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written == 0) errno = EIO;  // no writable thing answers so
+    if (written <= 0) break;
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return bytes;
 }
 
 }  // namespace serve
