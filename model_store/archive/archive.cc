@@ -13,6 +13,7 @@
 
 #include "model_store/archive/unpack.h"
 #include "serve/base/files.h"
+#include "serve/base/work_folder.h"
 
 namespace serve {
 namespace {
@@ -34,18 +35,6 @@ bool IsTar(const std::string& lower_name) {
 bool IsModuleFile(const fs::path& path) {
   const std::string name = LowerName(path);
   return name.ends_with(".pt") || name.ends_with(".pt2");
-}
-
-/// A fresh folder below `into` that only this user can enter.
-Result<fs::path> MakeFolder(const fs::path& into) {
-  std::error_code error;
-  fs::create_directories(into, error);
-  std::string name = (into / "archive-XXXXXX").string();
-  if (error || mkdtemp(name.data()) == nullptr) {
-    const std::string reason = error ? error.message() : std::strerror(errno);
-    return Internal(fmt::format("cannot make a folder to unpack to in {}: {}", into.string(), reason));
-  }
-  return fs::path(name);
 }
 
 /// TorchServe descends into a folder that holds nothing but one folder.
@@ -162,16 +151,14 @@ Result<UnpackedArchive> OpenArchive(const fs::path& path, const fs::path& into, 
     return InvalidArgument(
         fmt::format("{}: a model is a .mar, .tar.gz, .tgz, .pt or .pt2 file, or a folder", path.string()));
   }
-  Result<fs::path> folder = MakeFolder(into);
+  Result<WorkFolder> folder = WorkFolder::Make(into, "archive");
   if (!folder) return folder.error();
-  opened.folder = *std::move(folder);
+  opened.folder = folder->path();
   opened.temporary = true;
   Status done = Unpack(path, opened.folder, tar ? PackedFormat::kTarGz : PackedFormat::kZip, limits);
   if (done.ok()) done = ReadContents(path, limits, opened);
-  if (!done.ok()) {
-    RemoveUnpacked(opened);
-    return done;
-  }
+  if (!done.ok()) return done;
+  std::move(*folder).Release();
   return opened;
 }
 

@@ -10,38 +10,13 @@
 
 #include "model_store/archive/unpack.h"
 #include "serve/base/files.h"
+#include "serve/base/work_folder.h"
 
 namespace serve {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-/// A folder that goes with the object.
-class TemporaryTree {
- public:
-  TemporaryTree() = default;
-  ~TemporaryTree() {
-    std::error_code ignored;
-    if (!path.empty()) fs::remove_all(path, ignored);
-  }
-  TemporaryTree(const TemporaryTree&) = delete;
-  TemporaryTree& operator=(const TemporaryTree&) = delete;
-
-  Status Make(const fs::path& into) {
-    std::error_code error;
-    fs::create_directories(into, error);
-    std::string name = (into / "workflow-XXXXXX").string();
-    if (error || mkdtemp(name.data()) == nullptr) {
-      return Internal(fmt::format("cannot make a folder to unpack to in {}: {}", into.string(),
-                                  error ? error.message() : std::strerror(errno)));
-    }
-    path = name;
-    return {};
-  }
-
-  fs::path path;
-};
 
 /// A regular file of the archive, at most `max_bytes`.
 Status ReadText(const fs::path& archive, const fs::path& file, std::string_view name, std::size_t max_bytes,
@@ -114,15 +89,16 @@ Result<WorkflowArchive> ReadWorkflowArchive(const fs::path& path, const fs::path
   const fs::file_status status = fs::status(path, error);
   if (!fs::exists(status))
     return Status{Code::kNotFound, fmt::format("{}: no such file or folder", path.string())};
-  TemporaryTree unpacked;
+  std::optional<WorkFolder> unpacked;
   fs::path folder = path;
   if (!fs::is_directory(status)) {
     if (!fs::is_regular_file(status) || path.extension() != ".war") {
       return InvalidArgument(fmt::format("{}: a workflow is a .war file or a folder", path.string()));
     }
-    if (Status made = unpacked.Make(into); !made.ok()) return made;
-    if (Status done = Unpack(path, unpacked.path, PackedFormat::kZip, limits); !done.ok()) return done;
-    folder = unpacked.path;
+    Result<WorkFolder> made = WorkFolder::Make(into, "workflow");
+    if (!made) return made.error();
+    folder = unpacked.emplace(*std::move(made)).path();
+    if (Status done = Unpack(path, folder, PackedFormat::kZip, limits); !done.ok()) return done;
   }
   WorkflowArchive archive;
   std::string text;

@@ -30,12 +30,6 @@ constexpr std::chrono::milliseconds kFlushPatience{200};
 constexpr std::chrono::milliseconds kExportPatience{1'000};
 constexpr std::uint64_t kMostConfigBytes = 1U << 20;
 
-/// A fresh folder that only this user can read.
-fs::path MakeUnpackFolder(const std::string& wanted) {
-  std::string pattern = (wanted.empty() ? fs::temp_directory_path() : fs::path(wanted)) / "flambeau-XXXXXX";
-  return mkdtemp(pattern.data()) == nullptr ? fs::path() : fs::path(pattern);
-}
-
 AppOptions Plan(AppOptions options) {
   const int cpus = ReadCpuQuota().cpus;
   options.io_threads = PlannedIoThreads(options, cpus);
@@ -75,7 +69,8 @@ ManagementOptions WithFollowed(ManagementOptions options, const std::string& mod
 Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> factories,
                std::unique_ptr<ModelRegistry> registry)
     : options_(Plan(std::move(options))),
-      unpack_folder_(MakeUnpackFolder(options_.management_api.unpack_folder)),
+      unpacked_(WorkFolder::Make(options_.management_api.unpack_folder)),
+      unpack_folder_(unpacked_ ? unpacked_->path() : fs::path()),
       metrics_(options_.torchserve_metric_names),
       loader_(std::move(factories), metrics_, unpack_folder_, Limits(options_),
               {.budget = options_.tuning_budget,
@@ -107,11 +102,7 @@ void Server::RemoveUnpackedFiles() {
 }
 
 Status Server::Start() {
-  if (unpack_folder_.empty()) {
-    return Internal(
-        fmt::format("cannot make a folder for unpacked archives in {}; set TMPDIR to a writable folder",
-                    fs::temp_directory_path().string()));
-  }
+  if (!unpacked_) return unpacked_.error();
   LogPlan();
   models_.SetStarting(true);
   if (Status status = OpenTls(); !status.ok()) return status;

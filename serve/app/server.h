@@ -17,6 +17,7 @@
 #include "serve/app/options.h"
 #include "serve/base/periodic.h"
 #include "serve/base/status.h"
+#include "serve/base/work_folder.h"
 #include "serve/http/io_threads.h"
 #include "serve/http/listener.h"
 #include "serve/model/autoscaler.h"
@@ -94,6 +95,7 @@ class Server {
   void LogPlan() const;
 
   const AppOptions options_;
+  const Result<WorkFolder> unpacked_;
   const std::filesystem::path unpack_folder_;
   Metrics metrics_;
   std::unique_ptr<MetricJob> metric_job_;

@@ -46,18 +46,6 @@ TEST(PackageTest, TheArchiveHoldsWhatTheHandlerNeeds) {
   EXPECT_EQ(again.error().code, Code::kConflict);
 }
 
-TEST(PackageTest, TheWorkFolderGoesWithItsObject) {
-  std::filesystem::path path;
-  {
-    auto work = WorkFolder::Make();
-    ASSERT_TRUE(work);
-    const WorkFolder moved = *std::move(work);
-    path = moved.path();
-    EXPECT_TRUE(std::filesystem::is_directory(path));
-  }
-  EXPECT_FALSE(std::filesystem::exists(path));
-}
-
 TEST(RegistrationTest, TheCommandForLaterNamesArchiveAndServer) {
   EXPECT_EQ(RegisterCommand({"http://host:9", "news", "1.0", "store/news.mar"}),
             "flambeau models register news.mar --management http://host:9");

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "model_store/archive/archive.h"
+#include "serve/base/work_folder.h"
 #include "tools/archiver/create_arguments.h"
 
 namespace serve {
@@ -48,12 +49,6 @@ class Opened {
 
   UnpackedArchive archive;
 };
-
-fs::path TemporaryFolder() {
-  std::error_code error;
-  fs::path folder = fs::temp_directory_path(error);
-  return error ? fs::path(".") : folder;
-}
 
 /// `create` as it was typed.
 struct CreateArguments : CreateFiles {
@@ -159,14 +154,14 @@ std::string Summary(const UnpackedArchive& archive) {
 }
 
 int RunInspect(const std::string& path, bool json, const Console& console) {
-  const auto opened = Opened::Open(path, TemporaryFolder());
+  const auto opened = Opened::Open(path, FolderOfTemporaryFiles());
   if (!opened) return console.Fail(opened.error());
   console.out << (json ? ManifestText((*opened)->archive.manifest) + "\n" : Summary((*opened)->archive));
   return 0;
 }
 
 int RunVerify(const std::string& path, const Console& console) {
-  const auto opened = Opened::Open(path, TemporaryFolder());
+  const auto opened = Opened::Open(path, FolderOfTemporaryFiles());
   if (!opened) return console.Fail(opened.error());
   const Result<VerifyReport> report = VerifyArchive((*opened)->archive);
   if (!report)

@@ -11,6 +11,7 @@
 #include "model_store/archive/archive.h"
 #include "model_store/mlflow/client.h"
 #include "serve/base/files.h"
+#include "serve/base/work_folder.h"
 #include "tools/cli/answer_text.h"
 #include "tools/cli/retrain.h"
 
@@ -18,26 +19,6 @@ namespace serve {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A folder for what is unpacked; gone at the end of a command.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::error_code error;
-    std::string path = (fs::temp_directory_path(error) / "flambeau-baseline-XXXXXX").string();
-    if (!error && mkdtemp(path.data()) != nullptr) path_ = path;
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    if (!path_.empty()) fs::remove_all(path_, error);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 /// `models:/NAME/VERSION` or `models:/NAME@ALIAS` → the version's only archive, in `into`.
 Result<fs::path> FetchVersion(const std::string& uri, const fs::path& into) {
@@ -87,7 +68,6 @@ struct Baseline {
 };
 
 Result<Baseline> ReadBaseline(const std::string& what, const fs::path& into, bool verify) {
-  if (into.empty()) return Internal("cannot make a temporary folder; is TMPDIR right?");
   fs::path archive = what;
   if (what.starts_with("models:/")) {
     const Result<fs::path> fetched = FetchVersion(what, into);
@@ -148,8 +128,9 @@ Json BaselineJson(const std::string& what, const Baseline& baseline) {
 int RunShow(const ApiClient& client, const std::vector<std::string>& archives) {
   Json list = Json::array();
   for (const std::string& what : archives) {
-    const TemporaryFolder work;
-    const Result<Baseline> baseline = ReadBaseline(what, work.path(), false);
+    const Result<WorkFolder> work = WorkFolder::Make();
+    if (!work) return client.Fail(work.error());
+    const Result<Baseline> baseline = ReadBaseline(what, work->path(), false);
     if (!baseline) return client.Fail(baseline.error());
     if (client.json()) {
       list.push_back(BaselineJson(what, *baseline));
@@ -166,8 +147,9 @@ int RunShow(const ApiClient& client, const std::vector<std::string>& archives) {
 int RunDiff(const ApiClient& client, const std::vector<std::string>& archives) {
   std::vector<Lines> sides;
   for (const std::string& what : archives) {
-    const TemporaryFolder work;
-    const Result<Baseline> baseline = ReadBaseline(what, work.path(), false);
+    const Result<WorkFolder> work = WorkFolder::Make();
+    if (!work) return client.Fail(work.error());
+    const Result<Baseline> baseline = ReadBaseline(what, work->path(), false);
     if (!baseline) return client.Fail(baseline.error());
     sides.push_back(LinesOf(*baseline));
   }
@@ -216,7 +198,8 @@ class Verification {
   Verification(const ApiClient& client, const VerifyArguments& typed) : client_(client), typed_(typed) {}
 
   int Run() {
-    const Result<Baseline> baseline = ReadBaseline(typed_.archive, work_.path(), true);
+    if (!work_) return client_.Fail(work_.error());
+    const Result<Baseline> baseline = ReadBaseline(typed_.archive, work_->path(), true);
     if (!baseline) return client_.Fail(baseline.error());
     lineage_ = baseline->manifest.lineage;
     const Status& digests = baseline->digests;
@@ -291,7 +274,7 @@ class Verification {
     if (!arguments) return Check(false, "retrain   " + arguments.error().message);
     Json again;
     const Status status =
-        Retrain(typed_.trainer.empty() ? TrainerProgram() : typed_.trainer, *arguments, work_.path(), again);
+        Retrain(typed_.trainer.empty() ? TrainerProgram() : typed_.trainer, *arguments, work_->path(), again);
     if (!status.ok()) return Check(false, "retrain   " + status.message);
     for (const char* kind : {"data", "validation"}) {
       const std::string was = Digest(lineage_, kind);
@@ -313,7 +296,7 @@ class Verification {
 
   const ApiClient& client_;
   const VerifyArguments& typed_;
-  const TemporaryFolder work_;
+  const Result<WorkFolder> work_ = WorkFolder::Make();
   Json lineage_;
   Json checks_ = Json::array();
   bool ok_ = true;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "serve/base/work_folder.h"
 #include "tools/doctor/checks.h"
 
 namespace serve {
@@ -99,9 +100,7 @@ std::string SizeText(double bytes) {
 
 fs::path Place::UnpackFolder() const {
   if (!options.management_api.unpack_folder.empty()) return options.management_api.unpack_folder;
-  std::error_code error;
-  const fs::path usual = fs::temp_directory_path(error);
-  return error ? fs::path(Variable("TMPDIR").empty() ? "/tmp" : Variable("TMPDIR")) : usual;
+  return FolderOfTemporaryFiles();
 }
 
 bool Place::UsesSource(std::string_view scheme) const {

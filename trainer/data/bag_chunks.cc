@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "serve/base/files.h"
+#include "serve/base/work_folder.h"
 
 namespace serve::trainer {
 namespace {
@@ -40,12 +41,7 @@ void ReadValues(const char*& at, std::size_t count, std::vector<T>& values) {
 
 /// A file that is gone when it is closed; -1 and errno when there can be none.
 int OpenNameless() {
-  std::error_code error;
-  std::string path = (std::filesystem::temp_directory_path(error) / "flambeau-train-rows-XXXXXX").string();
-  if (error) {
-    errno = error.value();
-    return -1;
-  }
+  std::string path = (FolderOfTemporaryFiles() / "flambeau-train-rows-XXXXXX").string();
   const int descriptor = mkostemp(path.data(), 0);
   if (descriptor >= 0) unlink(path.c_str());
   return descriptor;

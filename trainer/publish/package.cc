@@ -31,23 +31,6 @@ std::string Text(const Json& json) { return json.dump(2, ' ', false, Json::error
 
 }  // namespace
 
-Result<WorkFolder> WorkFolder::Make() {
-  std::error_code error;
-  std::string path = (fs::temp_directory_path(error) / "flambeau-train-XXXXXX").string();
-  if (error || mkdtemp(path.data()) == nullptr) {
-    const std::string reason = error ? error.message() : std::strerror(errno);
-    return Internal(fmt::format("cannot make a temporary folder {}: {}; is TMPDIR right?", path, reason));
-  }
-  return WorkFolder(path);
-}
-
-WorkFolder::WorkFolder(WorkFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-
-WorkFolder::~WorkFolder() {
-  std::error_code error;
-  if (!path_.empty()) fs::remove_all(path_, error);
-}
-
 Result<CreatedArchive> PackModel(const Package& package, const Vocabulary& vocabulary, const WorkFolder& work,
                                  const fs::path& out, bool force) {
   Parts parts;

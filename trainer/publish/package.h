@@ -12,6 +12,7 @@
 #include "handlers/text/vocabulary.h"
 #include "model_store/archive/archive.h"
 #include "serve/base/status.h"
+#include "serve/base/work_folder.h"
 
 namespace serve::trainer {
 
@@ -40,20 +41,6 @@ struct Parts {
   std::vector<std::pair<std::string, std::string>> extra_files{};  // the same, beside labels and metrics
   nlohmann::ordered_json metrics{};
   nlohmann::ordered_json lineage{};
-};
-
-/// A folder of its own for the files that go into an archive; gone with the object.
-class WorkFolder {
- public:
-  static Result<WorkFolder> Make();
-  WorkFolder(WorkFolder&& other) noexcept;
-  WorkFolder& operator=(WorkFolder&&) = delete;
-  ~WorkFolder();
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  explicit WorkFolder(std::filesystem::path path) : path_(std::move(path)) {}
-  std::filesystem::path path_;
 };
 
 /// Writes vocabulary.tsv, index_to_name.json, metrics.json and example_input.json into `work` and packs them

@@ -21,6 +21,7 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/version.h>
 
+#include "serve/base/work_folder.h"
 #include "serve/runtime/aoti/check_inputs.h"
 #include "serve/runtime/aoti/compiled_inputs.h"
 #include "serve/runtime/aoti/host_cpu.h"
@@ -37,34 +38,6 @@ namespace fs = std::filesystem;
 /// workers and I/O threads, and at most what is worth its memory: an instance lists all weights.
 constexpr std::size_t kMinInstances = 4;
 constexpr std::size_t kMaxInstances = 32;
-
-/// A folder of a random name, removed with the object.
-class ScratchFolder {
- public:
-  static Result<std::unique_ptr<ScratchFolder>> Make(const fs::path& below) {
-    std::error_code error;
-    const fs::path parent = below.empty() ? fs::temp_directory_path(error) : below;
-    if (!error) fs::create_directories(parent, error);
-    std::string name = (parent / "package-XXXXXX").string();
-    if (error || mkdtemp(name.data()) == nullptr) {
-      return Internal(fmt::format("cannot make a folder to unpack to in {}: {}", parent.string(),
-                                  error ? error.message() : std::strerror(errno)));
-    }
-    return std::make_unique<ScratchFolder>(fs::path(name));
-  }
-  explicit ScratchFolder(fs::path path) : path_(std::move(path)) {}
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  const fs::path path_;
-};
 
 /// The keys of a module that answers with a flat dictionary, in the order of its tensors; else empty.
 std::vector<std::string> OutputNames(const std::string& out_spec) {
@@ -202,9 +175,9 @@ Result<std::unique_ptr<Runtime>> AotiFactory::Load(const fs::path& file, const R
   if (file.extension() != ".pt2") {
     return InvalidArgument("the file is a .pt2 package, not TorchScript: give it the ending .pt2");
   }
-  const Result<std::unique_ptr<ScratchFolder>> scratch = ScratchFolder::Make(options.scratch);
+  const Result<WorkFolder> scratch = WorkFolder::Make(options.scratch, "package");
   if (!scratch) return scratch.error();
-  const Result<Package> package = OpenPackage(file, (*scratch)->path());
+  const Result<Package> package = OpenPackage(file, scratch->path());
   if (!package) return package.error();
   if (Status fits = CheckFits(package->metadata, ReadHostCpu()); !fits.ok()) return fits;
   if (Status declared = CheckDeclared(options); !declared.ok()) return declared;
