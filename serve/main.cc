@@ -1,4 +1,6 @@
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -44,7 +46,7 @@ int Serve(const std::vector<std::string>& args, const std::function<void()>& lis
 /// `flambeau serve …` is the server; other words are tools that talk to one, or work on archives. The names
 /// of TorchServe's own programs (links to this one, or the first word) bring their command lines. The server
 /// starts `search-variants` itself.
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   std::vector<std::string> words(argv, argv + argc);
   if (words.empty()) words.emplace_back();
   std::string name = words[0].substr(words[0].rfind('/') + 1);
@@ -65,4 +67,7 @@ int main(int argc, char** argv) {
   if (name == "torchserve") return serve::RunTorchserve(args, {std::cin, std::cout, std::cerr}, Serve);
   if (name == "torch-model-archiver") return serve::RunModelArchiver(args, std::cout, std::cerr);
   return serve::RunTool(argc, argv);
+} catch (const std::exception& error) {  // out of memory, say; never a reason to end without a word
+  std::fprintf(stderr, "error: %s\n", error.what());
+  return 1;
 }

@@ -296,4 +296,9 @@ int Train(const std::vector<std::string>& words, trainer::SweepPart* part) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return Train({argv + std::min(argc, 1), argv + argc}, nullptr); }
+int main(int argc, char** argv) try {
+  return Train({argv + std::min(argc, 1), argv + argc}, nullptr);
+} catch (const std::exception& error) {  // out of memory, say; never a reason to end without a word
+  std::cerr << "error: " << error.what() << '\n';
+  return trainer::kFailed;
+}

@@ -92,10 +92,14 @@ ordered_json ReadStored(const fs::path& file, const std::string& key) {
   const Result<std::string> text = ReadFile(file, kMostStoredBytes);
   if (!text && text.error().code == Code::kNotFound) return nullptr;
   ordered_json stored = text ? ordered_json::parse(*text, nullptr, false) : ordered_json();
-  const bool usable = stored.is_object() && stored.value("format", 0) == kFormat &&
-                      stored.value("key", "") == key && stored.contains("variant") &&
-                      stored["variant"].is_string() && stored.value("threads", 0) >= 1 &&
-                      stored.value("workers", 0) >= 1;
+  const auto of = [&](const char* name) { return stored.value(name, ordered_json()); };
+  const auto count = [&](const char* name) {
+    return of(name).is_number_integer() ? of(name).get<std::int64_t>() : 0;
+  };
+  constexpr std::int64_t kMost = 1024;  // of threads and workers: more was written by nobody
+  const bool usable = stored.is_object() && count("format") == kFormat && of("key") == key &&
+                      of("variant").is_string() && count("threads") >= 1 && count("threads") <= kMost &&
+                      count("workers") >= 1 && count("workers") <= kMost;
   if (!usable)
     LogWarning("{} holds no result of tuning that can be used here; the model is tuned again", file.string());
   return usable ? stored : ordered_json();

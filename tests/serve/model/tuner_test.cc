@@ -3,7 +3,10 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <stdlib.h>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -106,13 +109,29 @@ TEST_F(TunerTest, AnotherModelFileIsTunedAfresh) {
 
 TEST_F(TunerTest, ADamagedResultIsReplaced) {
   Tuner(options_).Tune(*Version(), OneSample());
-  std::ofstream(StoredFile()) << "{ not json";
-  const auto version = Version();
-  Tuner(options_).Tune(*version, OneSample());
-  EXPECT_EQ(version->tuning()["state"], "done");
-  const auto again = Version();
-  Tuner(options_).Tune(*again, OneSample());
-  EXPECT_EQ(again->tuning()["state"], "stored");
+  nlohmann::json whole;
+  std::ifstream(StoredFile()) >> whole;
+  std::vector<std::string> damaged{"{ not json", "[]"};
+  for (const auto& [name, value] :
+       std::multimap<std::string, nlohmann::json>{{"format", "3"},
+                                                  {"key", 5},
+                                                  {"variant", 7},
+                                                  {"threads", "two"},
+                                                  {"threads", 0},
+                                                  {"workers", 1'000'000'000'000}}) {
+    nlohmann::json one = whole;
+    one[name] = value;
+    damaged.push_back(one.dump());
+  }
+  for (const std::string& text : damaged) {
+    std::ofstream(StoredFile()) << text;
+    const auto version = Version();
+    Tuner(options_).Tune(*version, OneSample());
+    EXPECT_EQ(version->tuning()["state"], "done") << text;
+    const auto again = Version();
+    Tuner(options_).Tune(*again, OneSample());
+    EXPECT_EQ(again->tuning()["state"], "stored") << text;
+  }
 }
 
 TEST_F(TunerTest, AFolderThatCannotBeWrittenCostsOnlyTheMemory) {
