@@ -119,7 +119,8 @@ class Bench:
             raise BenchError(f"{what}: answers {result['statuses']}, errors {errors}")
 
     def load(self, label: str, server, model: Model, connections: int, seconds=None, rate=None, warmup=0.5,
-             client_threads=1) -> dict:
+             client_threads=1, brief=False) -> dict:
+        """What the load client found. `brief`: of many short ones, no more is kept than the tables show."""
         arguments = [*server.load_arguments(model), "--connections", connections, "--warmup", warmup, "--duration",
                      seconds or self.seconds, "--timeout", 30, "--threads", client_threads,
                      *(["--rate", rate] if rate else [])]
@@ -127,8 +128,9 @@ class Bench:
         if server.popen.poll() is not None:
             raise server.failure(f"died under load with exit code {server.popen.returncode}")
         self.check(result, f"{label}, {model.name}")
-        self.figure(model.name, label, connections, result)
         latency = result["latency_us"]
+        shown = {"rate": result["rate"], "latency_us": {name: latency[name] for name in ("p50", "p99")}}
+        self.figure(model.name, label, connections, shown if brief else result)
         self.say(f"{model.name}, {connections} connections, {label}: {result['rate']:.1f}/s, p50 {latency['p50']:.0f} µs, "
                  f"p99 {latency['p99']:.0f} µs")
         if result["client_cpu"] > 0.97 * client_threads:

@@ -11,21 +11,22 @@ from servers import default_workers, seconds_to_first_answer
 
 ECHO_PAIRS = 24  # of short loads, the echo and Flambeau
 LOG_PAIRS = 48   # without access log and metrics, and with
+NOOP_TURNS = 16  # the echo, a loop that only receives, Flambeau
 
 
 def _median(loads: list[dict], percentile: str) -> float:
     return statistics.median(load["latency_us"][percentile] for load in loads)
 
 
-def _in_turn(bench: Bench, model, pairs: int, base: tuple, measured: tuple) -> tuple[float, float]:
-    """The rate of `measured` over that of `base`, each a label and a server, at 32 connections: the median of short pairs,
-    each judged by itself, and its standard error. What is looked for is smaller than what a machine varies in seconds."""
+def _in_turn(bench: Bench, model, turns: int, connections: int, servers: dict, **load) -> list[tuple[float, float]]:
+    """The rates of `servers`, each a label and a server, over that of the first: the median of short turns, each judged by
+    itself, and its standard error. What is looked for is smaller than what a machine varies in seconds."""
     ratios = []
-    for _ in range(pairs):
-        first, second = (bench.load(label, server, model, 32, seconds=0.25, warmup=0.1)["rate"]
-                         for label, server in (base, measured))
-        ratios.append(second / first)
-    return statistics.median(ratios), 1.25 * statistics.stdev(ratios) / pairs ** 0.5
+    for _ in range(turns):
+        base, *rates = (bench.load(label, server, model, connections, warmup=0.1, brief=True, **load)["rate"]
+                        for label, server in servers.items())
+        ratios.append([rate / base for rate in rates])
+    return [(statistics.median(one), 1.25 * statistics.stdev(one) / turns ** 0.5) for one in zip(*ratios)]
 
 
 # --- small models: what is left is the socket ---
@@ -49,11 +50,12 @@ def mlp(bench: Bench) -> None:
             for _ in range(bench.rounds):
                 at_70.append(bench.load("Flambeau, open loop at 70 %", ours, model, 32, rate=0.7 * rate))
                 echo_at_70.append(bench.load("Beast echo at that rate", echo, model, 32, rate=0.7 * rate))
-            of_echo, of_echo_error = _in_turn(bench, model, ECHO_PAIRS, ("Beast echo, short", echo),
-                                              ("Flambeau, short", ours))
+            [(of_echo, of_echo_error)] = _in_turn(
+                bench, model, ECHO_PAIRS, 32, {"Beast echo, short": echo, "Flambeau, short": ours}, seconds=0.25)
         gaps = bench.machine_gaps()
-        kept, kept_error = _in_turn(bench, model, LOG_PAIRS, ("Flambeau, log and metrics off", quiet),
-                                    ("Flambeau, log and metrics on", ours))
+        [(kept, kept_error)] = _in_turn(
+            bench, model, LOG_PAIRS, 32,
+            {"Flambeau, log and metrics off": quiet, "Flambeau, log and metrics on": ours}, seconds=0.25)
         bench.tuning["mlp"] = ours.describe("mlp").get("tuning")
     in_process = bench.in_process(model, batch=1, threads=1, variants="plain")
     bench.peers(model, (1, 32))
@@ -88,15 +90,12 @@ def noop(bench: Bench) -> None:
     with bench.flambeau(model) as ours:
         ours.settle("noop")
         with bench.echo(ours.predict(model), cpus) as echo, bench.body_floor(cpus) as floor:
-            for _ in range(bench.rounds):
-                bench.load("Beast echo", echo, model, 8, client_threads=cpus)
-                bench.load("a loop that only receives", floor, model, 8, client_threads=cpus)
-                bench.load("Flambeau", ours, model, 8, client_threads=cpus)
-    echo_rate = bench.rate("noop", "Beast echo", 8)
-    limit = bench.rate("noop", "a loop that only receives", 8) / echo_rate
-    ratio = bench.rate("noop", "Flambeau", 8) / echo_rate
-    bench.row("noop, 602 KB in, 8 connections: times the string_body echo",
-              f"≥ 2; a loop that only receives: {limit:.2f}", f"{ratio:.2f}", ratio >= 2)
+            (limit, limit_error), (ratio, error) = _in_turn(
+                bench, model, NOOP_TURNS, 8,
+                {"Beast echo": echo, "a loop that only receives": floor, "Flambeau": ours},
+                seconds=0.4, client_threads=cpus)
+    bench.row(f"noop, 602 KB in, 8 connections: times the string_body echo, median of {NOOP_TURNS} turns",
+              f"≥ 2; a loop that only receives: {limit:.2f} ± {limit_error:.2f}", f"{ratio:.2f} ± {error:.2f}", ratio >= 2)
 
 
 # --- larger models: nothing more than libtorch ---
