@@ -34,11 +34,13 @@ pid_t WaitForSearch(ServerProcess& server) {
   return found;
 }
 
-/// A model that is busy for as long as its input says, so that the search takes its time.
+/// A model that is busy for 100 ms, so that the search lasts for seconds: the answer to the registration,
+/// which a disk may delay, comes before its end.
 std::string PackSlow(const ServerProcess& server) {
+  const TemporaryFolder folder;
   CreateOptions options;
   options.model_name = "slow";
-  options.inputs = {Spec("x:float32:[1]")};
+  options.example_input = folder.Write("example.json", "[100]");
   return Pack(server, "slow.pt", options).filename();
 }
 
