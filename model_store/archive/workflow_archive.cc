@@ -1,7 +1,5 @@
 #include "model_store/archive/workflow_archive.h"
 
-#include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <system_error>
 #include <utility>

@@ -285,8 +285,7 @@ void AppendJsonString(std::string& out, std::string_view text) {
       default:
         if (length == 1 && (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)) {
           out += "\\u00";
-          out += kHexDigits[static_cast<unsigned char>(c) >> 4];
-          out += kHexDigits[static_cast<unsigned char>(c) & 15];
+          out += Hex(text.substr(0, 1));
         } else {
           out += text.substr(0, length);
         }

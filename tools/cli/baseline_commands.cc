@@ -4,7 +4,6 @@
 #include <memory>
 #include <ostream>
 #include <system_error>
-#include <unistd.h>
 
 #include <fmt/format.h>
 

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
 #include <signal.h>
 #include <sys/wait.h>
 #include <system_error>

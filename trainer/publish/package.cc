@@ -1,11 +1,8 @@
 #include "trainer/publish/package.h"
 
-#include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
