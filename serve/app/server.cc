@@ -70,16 +70,15 @@ Server::Server(AppOptions options, std::vector<std::unique_ptr<RuntimeFactory>> 
                std::unique_ptr<ModelRegistry> registry)
     : options_(Plan(std::move(options))),
       unpacked_(WorkFolder::Make(options_.management_api.unpack_folder)),
-      unpack_folder_(unpacked_ ? unpacked_->path() : fs::path()),
       metrics_(options_.torchserve_metric_names),
-      loader_(std::move(factories), metrics_, unpack_folder_, Limits(options_),
+      loader_(std::move(factories), metrics_, UnpackFolder(), Limits(options_),
               {.budget = options_.tuning_budget,
                .folder = TuningFolder(options_),
                .cpus = options_.management_api.cpus,
                .search_command = options_.search_command}),
       inference_api_(models_, options_.sequence_names, options_.traffic),
       management_api_(models_, loader_, WithFollowed(options_.management_api, options_.follow.models)),
-      workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, unpack_folder_,
+      workflow_api_(management_api_, inference_api_, metrics_, options_.management_api, UnpackFolder(),
                     Limits(options_)),
       traffic_api_(models_, management_api_, options_.traffic),
       registry_(std::move(registry)),
@@ -93,12 +92,13 @@ Server::~Server() {
 
 void Server::RemoveUnpackedFiles() {
   std::error_code error;
-  if (unpack_folder_.empty()) return;
+  const fs::path folder = UnpackFolder();
+  if (folder.empty()) return;
   // A model that is still being unpacked would put files into the folder while it is emptied: it finds none.
-  const fs::path removed = unpack_folder_.string() + ".removed";
-  fs::rename(unpack_folder_, removed, error);
+  const fs::path removed = folder.string() + ".removed";
+  fs::rename(folder, removed, error);
   fs::remove_all(removed, error);
-  fs::remove_all(unpack_folder_, error);
+  fs::remove_all(folder, error);
 }
 
 Status Server::Start() {

@@ -93,10 +93,13 @@ class Server {
   void FlushIoThreads();
   Status WritePortFile() const;
   void LogPlan() const;
+  /// Empty when there is none.
+  [[nodiscard]] std::filesystem::path UnpackFolder() const {
+    return unpacked_ ? unpacked_->path() : std::filesystem::path();
+  }
 
   const AppOptions options_;
-  const Result<WorkFolder> unpacked_;
-  const std::filesystem::path unpack_folder_;
+  const Result<WorkFolder> unpacked_;  // an error ends Start
   Metrics metrics_;
   std::unique_ptr<MetricJob> metric_job_;
   std::unique_ptr<SpanExporter> span_exporter_;  // none: no span is exported
